@@ -1,0 +1,117 @@
+/*
+ * quorum_node.h
+ *	  The consensus state machine of one node: events in, updates out.
+ */
+#ifndef QUORUM_NODE_H
+#define QUORUM_NODE_H
+
+#include "quorum_random.h"
+#include "quorum_types.h"
+
+/* What this node knows of a peer in its member set. */
+typedef struct QuorumPeer
+{
+	QuorumNodeId id;			/* 0 = slot not in use */
+	QuorumTime	heard_at;		/* mono; 0 = never since boot, directly */
+	QuorumTerm	term;			/* its term, as last heard */
+	QuorumSetId set_id;			/* member set it has stored, as last heard */
+	QuorumWalPos position;
+	QuorumLsn	replay_lsn;
+	uint8_t		priority;
+	uint16_t	pg_port;
+	bool		recovering;
+	bool		diverged;
+	QuorumTerm	stream_term;
+	QuorumLsn	stream_flush;
+	QuorumTime	acked_sent_at;	/* leader: own boot clock when the newest acked heartbeat left */
+	bool		denies_leading; /* since our boot it told us, in our boot term or later, that it
+								 * does not lead: no lease of before our boot can be its */
+	bool		replied;		/* to the (pre-)vote round under way */
+	bool		granted;
+	QuorumTime	gossip_heard_at;	/* mono; the leader heard it then; 0 = never */
+	QuorumTime	reply_retry_at; /* mono; end of the promise it told in its refusal; 0 = none */
+} QuorumPeer;
+
+/* A vote request that waits for the position read behind the fence (S2). */
+typedef struct QuorumPendingVote
+{
+	QuorumNodeId candidate;		/* 0 = none; own id = own candidacy */
+	QuorumWalPos position;		/* the candidate's */
+	QuorumSetId set_id;			/* the candidate's */
+} QuorumPendingVote;
+
+/* A change of the member set under way; the leader's business only. */
+typedef struct QuorumChange
+{
+	enum
+	{
+		QUORUM_CHANGE_NONE,
+		QUORUM_CHANGE_WAIT_LSN, /* joint rule in force, WAL up to lsn not yet held under it */
+		QUORUM_CHANGE_WAIT_SET	/* new set published, not yet on both majorities */
+	}			step;
+	QuorumLsn	lsn;			/* WAIT_LSN */
+	QuorumMemberSet old;		/* set before the change (its voters must store the new one too) */
+	QuorumMemberSet next;		/* WAIT_LSN: set to be published */
+} QuorumChange;
+
+typedef struct QuorumNode
+{
+	QuorumConfig config;
+	QuorumHardState hard;
+	bool		hard_dirty;		/* hard is ahead of the disk */
+	QuorumRandom random;
+
+	QuorumInstant now;			/* of the event at hand */
+	QuorumRole	role;
+	QuorumNodeId leader;		/* accepted leader of hard.term; 0 = none */
+	bool		closed;			/* closing event seen: silent until restarted */
+	QuorumTerm	boot_term;		/* hard.term at init */
+	QuorumFacts facts;
+	bool		facts_known;
+
+	/* follower */
+	QuorumTime	promise_until;	/* mono: no vote, no candidacy before; 0 = none */
+	bool		boot_hold;		/* the promise is the one of before our boot */
+	bool		leader_closing; /* the leader stops as planned: its stream ends first */
+	bool		leader_gate_open;	/* as the leader says */
+	QuorumTime	election_at;	/* mono: when to stand; QUORUM_NEVER = not planned */
+	QuorumPendingVote pending_vote;
+	QuorumTerm	following_noted;	/* last term told as FOLLOWING */
+	bool		diverged_noted;
+
+	/* candidates */
+	QuorumTime	round_ends_at;	/* mono */
+
+	/* leader */
+	QuorumTime	elected_at;		/* mono */
+	QuorumTime	heartbeat_at;	/* mono: next heartbeat */
+	QuorumTime	lease_until;	/* boot; 0 = none yet */
+	bool		promoted;
+	QuorumLsn	gate_lsn;		/* a record of our own term ends here or before */
+	bool		gate_open;
+	QuorumLsn	quorum_lsn;		/* leader: held by the quorum; follower: as told */
+	QuorumChange change;
+	QuorumOutcome outcome;
+	QuorumTime	invite_at;		/* mono: when to invite again */
+
+	QuorumFence published;		/* what the last fence said */
+	QuorumPeer	peers[QUORUM_MAX_NODES];	/* same order as hard.members.members */
+} QuorumNode;
+
+/*
+ * Start a node from what the disk holds.  `now` must be later than any instant of
+ * an earlier life of this node on the same clocks, or the clocks must be new.
+ */
+extern void quorum_init(QuorumNode *node, const QuorumConfig *config, const QuorumHardState *hard,
+						uint64_t seed, QuorumInstant now);
+
+/* Never blocks, never allocates.  Pure: same node, same event, same result. */
+extern void quorum_step(QuorumNode *node, const QuorumEvent *event, QuorumUpdate *update);
+
+/* When, on the mono clock, the next QUORUM_EVENT_TICK is due; QUORUM_NEVER if none. */
+extern QuorumTime quorum_next_deadline(const QuorumNode *node);
+
+/* A snapshot for everyone else. */
+extern void quorum_view(const QuorumNode *node, QuorumView *view);
+
+#endif							/* QUORUM_NODE_H */

@@ -1,0 +1,38 @@
+/*
+ * guc.h
+ *	  Every setting of the extension, and their translation into the core's configuration.
+ */
+#ifndef PGQ_GUC_H
+#define PGQ_GUC_H
+
+#include "shmem.h"
+
+extern char *pgq_node_name;		/* quorum.node_name */
+extern char *pgq_address;		/* quorum.address: host:port of the quorum port */
+extern char *pgq_secret_file;	/* quorum.secret_file, relative to the data directory */
+extern char *pgq_conninfo;		/* quorum.conninfo: libpq options for streams between members */
+extern int	pgq_lease_duration; /* quorum.lease_duration, ms */
+extern int	pgq_heartbeat_interval; /* quorum.heartbeat_interval, ms; 0 = a tenth of the lease */
+extern int	pgq_promotion_limit;	/* quorum.promotion_limit, ms */
+extern int	pgq_priority;		/* quorum.priority */
+extern bool pgq_death_proof;	/* quorum.death_proof: refused ports prove death */
+extern bool pgq_allow_local_commit; /* quorum.allow_local_commit */
+
+/* From _PG_init; preloaded = in shared_preload_libraries (else only what backends may see). */
+extern void pgq_guc_init(bool preloaded);
+
+/* From _PG_init of a member: what the extension manages itself, overridden in memory. */
+extern void pgq_guc_override_managed(QuorumNodeId node_id);
+
+/*
+ * Are the settings fit for taking part?  False with errmsg/errdetail/errhint texts
+ * (each QUORUM_REASON_SIZE) when not.  Usable in the postmaster.
+ */
+extern bool pgq_guc_check(char *msg, char *detail, char *hint);
+
+/* Split quorum.address. */
+extern bool pgq_guc_split_address(const char *address, char *host, uint16 *port);
+
+extern void pgq_guc_core_config(QuorumConfig *config);
+
+#endif							/* PGQ_GUC_H */

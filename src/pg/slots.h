@@ -1,0 +1,29 @@
+/*
+ * slots.h
+ *	  One physical slot per member on every node, and what the slots say about who holds which WAL.
+ */
+#ifndef PGQ_SLOTS_H
+#define PGQ_SLOTS_H
+
+#include "shmem.h"
+
+/* "quorum_<node id>": slot name and application_name of a member; size >= NAMEDATALEN. */
+extern void pgq_slot_name(QuorumNodeId id, char *name);
+
+/*
+ * From the worker: create what is missing, move restart_lsn of idle slots to what
+ * their members are known to hold, drop slots of nodes that left.  Cheap when there
+ * is nothing to do.  Never throws: problems go to the log once per interval.
+ */
+extern void pgq_slots_keep(const QuorumView *view);
+
+/* From the worker, after rule or slots changed: publish rule and slot indexes for the backends. */
+extern void pgq_slots_publish_rule(const QuorumSyncRule *rule);
+
+/*
+ * V2: how many members of the rule hold the WAL up to lsn, as told by the one
+ * walsender that owns the member's slot?  True when the rule is satisfied.
+ */
+extern bool pgq_slots_rule_satisfied(XLogRecPtr lsn);
+
+#endif							/* PGQ_SLOTS_H */

@@ -1,0 +1,63 @@
+/*
+ * transport.h
+ *	  Authenticated frames between the workers of a cluster, over the quorum port.
+ *
+ * One connection from this node to each peer, for what this node says; what the
+ * peer says comes in on the connection it made.  Nothing here ever blocks, and
+ * nothing here knows what a message means.
+ */
+#ifndef PGQ_TRANSPORT_H
+#define PGQ_TRANSPORT_H
+
+#include "shmem.h"
+
+/* What happens on the wire, in the order it happens.  Called from pgq_transport_wait. */
+typedef struct PgqTransportHandler
+{
+	void		(*message) (const QuorumMessage *message);
+	void		(*connected) (QuorumNodeId peer);	/* our connection to peer is authenticated */
+	void		(*lost) (QuorumNodeId peer);	/* a connection from or to peer broke */
+	void		(*restarted) (QuorumNodeId peer);	/* peer said hello with another boot nonce */
+	void		(*dead) (QuorumNodeId peer);	/* outcome of a probe: both ports refused */
+} PgqTransportHandler;
+
+typedef struct PgqIdentity
+{
+	bool		member;			/* false: only INVITE is accepted and nobody is dialled */
+	QuorumNodeId node_id;
+	uint8		cluster_id[QUORUM_UUID_SIZE];
+	uint8		uuid[QUORUM_UUID_SIZE];
+	uint64		system_identifier;
+	uint64		boot_nonce;
+} PgqIdentity;
+
+/*
+ * Listen and get ready.  ereport(ERROR) with a hint when the secret file cannot be
+ * used or the address cannot be bound.  secret: up to two accepted secrets, the
+ * first is used for what we send.
+ */
+extern void pgq_transport_start(const PgqIdentity *identity, const char *host, uint16 port,
+								const char *secret_file, const PgqTransportHandler *handler);
+
+/* Identity or member set changed: dial the new ones, drop those that are gone. */
+extern void pgq_transport_set_members(const PgqIdentity *identity, const QuorumMemberSet *members);
+
+/* Queue a message for message->to.  Dropped when there is no connection or the peer is slow. */
+extern void pgq_transport_send(const QuorumMessage *message);
+
+/* Write out what is queued as far as the sockets take it, now (used before exit). */
+extern void pgq_transport_flush(void);
+
+/* Try both ports of a peer with fresh connections; dead() is called if both refuse. */
+extern void pgq_transport_probe(QuorumNodeId peer);
+
+/*
+ * Wait until a socket, the latch, postmaster death or the deadline (mono clock, as
+ * pgq_now_mono; PG_INT64_MAX = none) and handle what came in on sockets.  Returns
+ * WL_LATCH_SET / WL_POSTMASTER_DEATH / WL_TIMEOUT bits as seen.
+ */
+extern int	pgq_transport_wait(Latch *latch, QuorumTime deadline, uint32 wait_event_info);
+
+extern void pgq_transport_stop(void);
+
+#endif							/* PGQ_TRANSPORT_H */
