@@ -75,6 +75,7 @@ typedef struct QuorumNode
 	bool		leader_closing; /* the leader stops as planned: its stream ends first */
 	bool		leader_gate_open;	/* as the leader says */
 	QuorumTime	election_at;	/* mono: when to stand; QUORUM_NEVER = not planned */
+	bool		floor_checked;	/* the log was compared with hard.ack_floor since boot */
 	QuorumPendingVote pending_vote;
 	QuorumTerm	following_noted;	/* last term told as FOLLOWING */
 	bool		diverged_noted;
@@ -90,6 +91,8 @@ typedef struct QuorumNode
 	QuorumLsn	gate_lsn;		/* a record of our own term ends here or before */
 	bool		gate_open;
 	QuorumLsn	quorum_lsn;		/* leader: held by the quorum; follower: as told */
+	QuorumLsn	caught_up_lsn;	/* quorum_lsn when the heartbeat before the last one left */
+	QuorumLsn	heartbeat_lsn;	/* quorum_lsn when the last heartbeat left */
 	QuorumChange change;
 	QuorumOutcome outcome;
 	QuorumTime	invite_at;		/* mono: when to invite again */

@@ -152,7 +152,8 @@ typedef enum QuorumResignReason
 	QUORUM_RESIGN_POSTMASTER_DIED = 1,
 	QUORUM_RESIGN_SHUTDOWN = 2, /* planned stop: the stream ends cleanly first */
 	QUORUM_RESIGN_WORKER_EXIT = 3,
-	QUORUM_RESIGN_PROMOTION = 4 /* could not promote, or could not open in time */
+	QUORUM_RESIGN_PROMOTION = 4,	/* could not promote, or could not open in time */
+	QUORUM_RESIGN_LAPSED = 5	/* its lease is over: hears no majority */
 } QuorumResignReason;
 
 /* What the leader last heard of each member, gossiped so that ranks are known. */
@@ -226,7 +227,8 @@ typedef struct QuorumFacts
 								 * the fence of fence_term was raised */
 	QuorumTerm	fence_term;		/* fence in force when position was read */
 	QuorumTerm	newest_tli;		/* highest timeline with a history file here */
-	QuorumLsn	replay_lsn;
+	QuorumTerm	replay_tli;		/* timeline of the last replayed record; 0 = not known */
+	QuorumLsn	replay_lsn;		/* its end */
 	QuorumTerm	stream_term;	/* timeline of the live stream if its acks are real; else 0 */
 	QuorumLsn	stream_flush;	/* last flush position acknowledged on it */
 	bool		streaming;		/* a walreceiver is connected to the accepted leader */

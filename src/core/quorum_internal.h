@@ -1,0 +1,116 @@
+/*
+ * quorum_internal.h
+ *	  What the parts of the state machine share: emitting, transitions, peers.
+ *
+ * For src/core only.  Data flows one way: quorum_node.c dispatches to election,
+ * leader and membership; those call down to lease, members and the emitters here.
+ */
+#ifndef QUORUM_INTERNAL_H
+#define QUORUM_INTERNAL_H
+
+#include "quorum_assert.h"
+#include "quorum_members.h"
+#include "quorum_node.h"
+#include "quorum_walpos.h"
+
+/* ---- quorum_emit.c: things that go out ---------------------------------- */
+
+/* A message with its header filled in; valid until the step ends. */
+extern QuorumMessage *quorum_emit_message(QuorumNode *node, QuorumUpdate *update,
+										  QuorumMessageType type, QuorumNodeId to);
+extern void quorum_emit_action(QuorumUpdate *update, QuorumActionType type, QuorumTerm term,
+							   QuorumNodeId peer);
+extern void quorum_emit_note(QuorumUpdate *update, QuorumNoteType type, QuorumTerm term,
+							 QuorumNodeId peer, int why);
+
+/* The follower's answer and its unasked-for progress report (sent_at 0). */
+extern void quorum_emit_ack(QuorumNode *node, QuorumUpdate *update, QuorumMessageType type,
+							QuorumNodeId to, QuorumTime sent_at);
+
+/* ---- quorum_peer.c ------------------------------------------------------ */
+
+extern QuorumPeer *quorum_peer_find(QuorumNode *node, QuorumNodeId id);
+extern bool quorum_is_voter(const QuorumNode *node);
+
+/* Adopt another member set, keeping what is known of peers that stay. */
+extern void quorum_peers_adopt_set(QuorumNode *node, const QuorumMemberSet *set);
+
+/* What any message tells of its sender. */
+extern void quorum_peer_heard(QuorumNode *node, const QuorumMessage *message);
+
+/* ---- quorum_lease.c ----------------------------------------------------- */
+
+/* Follower: its promise to a leader runs, or this node leads. */
+extern bool quorum_promise_active(const QuorumNode *node);
+
+/* Leader: recompute lease_until from the acknowledged heartbeats. */
+extern void quorum_lease_renew(QuorumNode *node);
+extern bool quorum_lease_valid(const QuorumNode *node);
+
+/* Leader: its lease ran out, or it did not get one in time. */
+extern bool quorum_lease_lapsed(const QuorumNode *node);
+
+/* Boot: hold the promise that an earlier life may have made. */
+extern void quorum_boot_hold_start(QuorumNode *node);
+
+/* End the hold when no other voter can have a lease of before our boot. */
+extern void quorum_boot_hold_check(QuorumNode *node);
+
+/* ---- quorum_election.c -------------------------------------------------- */
+
+/* May this node stand now?  reason (may be NULL) gets a text when not. */
+extern bool quorum_may_stand(const QuorumNode *node, const char **reason);
+
+extern void quorum_leader_lost(QuorumNode *node, QuorumUpdate *update, QuorumLossReason why);
+extern void quorum_become_follower(QuorumNode *node, QuorumTerm term);
+extern void quorum_on_pre_vote_request(QuorumNode *node, QuorumUpdate *update,
+									   const QuorumMessage *message);
+extern void quorum_on_pre_vote_reply(QuorumNode *node, QuorumUpdate *update,
+									 const QuorumMessage *message);
+extern void quorum_on_vote_request(QuorumNode *node, QuorumUpdate *update,
+								   const QuorumMessage *message);
+extern void quorum_on_vote_reply(QuorumNode *node, QuorumUpdate *update,
+								 const QuorumMessage *message);
+
+/* The position behind the fence has been read: decide the pending vote (S2). */
+extern void quorum_election_facts(QuorumNode *node, QuorumUpdate *update);
+extern void quorum_election_tick(QuorumNode *node, QuorumUpdate *update);
+extern QuorumTime quorum_election_deadline(const QuorumNode *node);
+
+/* ---- quorum_leader.c ---------------------------------------------------- */
+
+extern void quorum_become_leader(QuorumNode *node, QuorumUpdate *update);
+
+/* Give up leadership; resign != 0 tells the others. */
+extern void quorum_step_down(QuorumNode *node, QuorumUpdate *update, QuorumLossReason why,
+							 QuorumResignReason resign);
+extern void quorum_on_heartbeat(QuorumNode *node, QuorumUpdate *update,
+								const QuorumMessage *message);
+extern void quorum_on_heartbeat_ack(QuorumNode *node, QuorumUpdate *update,
+									const QuorumMessage *message);
+extern void quorum_on_resign(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *message);
+extern void quorum_leader_facts(QuorumNode *node, QuorumUpdate *update);
+extern void quorum_leader_tick(QuorumNode *node, QuorumUpdate *update);
+extern QuorumTime quorum_leader_deadline(const QuorumNode *node);
+
+/* The rule commits must satisfy now: joint while a change is under way. */
+extern void quorum_current_rule(const QuorumNode *node, QuorumSyncRule *rule);
+
+/* Do enough members of the rule hold the leader's WAL up to lsn? */
+extern bool quorum_rule_held(const QuorumNode *node, const QuorumSyncRule *rule, QuorumLsn lsn);
+
+/* ---- quorum_membership.c ------------------------------------------------ */
+
+extern void quorum_on_admin(QuorumNode *node, QuorumUpdate *update, const QuorumAdmin *admin);
+extern void quorum_on_members(QuorumNode *node, QuorumUpdate *update,
+							  const QuorumMessage *message);
+extern void quorum_on_invite(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *message);
+extern void quorum_on_invite_reply(QuorumNode *node, QuorumUpdate *update,
+								   const QuorumMessage *message);
+
+/* A new leader stamps the set with its term. */
+extern void quorum_membership_restamp(QuorumNode *node);
+extern void quorum_membership_tick(QuorumNode *node, QuorumUpdate *update);
+extern void quorum_membership_facts(QuorumNode *node);
+
+#endif							/* QUORUM_INTERNAL_H */

@@ -1,0 +1,379 @@
+/*
+ * quorum_node.c
+ *	  The state machine of one node: dispatch, the term rule, the view.
+ *
+ * What is true in each role (quorum_check_state is this list as code):
+ *
+ *	any				term and vote never go back; one vote per term; the member set
+ *					only gets newer and holds this node
+ *	FOLLOWER		leader is the accepted leader of term or nobody; promise_until says
+ *					when the promise to it ends; never the leader itself
+ *	PRE_CANDIDATE	nobody leads as far as this node knows; term is unchanged
+ *	CANDIDATE		voted for itself in term; no leader
+ *	LEADER			won the vote of term; PostgreSQL promotes to timeline == term and to
+ *					no other; the gate opens once, when a record of term is held by the
+ *					quorum, the lease is valid and the rule for commits is in force
+ *	closed			the server stops: no role, no message, no vote until it restarts
+ *
+ * One step: take the event, let time pass, say what must happen.  A vote takes two
+ * steps: the fence goes up, the position is read, then it is decided (S2).
+ */
+#include <string.h>
+
+#include "quorum_internal.h"
+#include "quorum_invariants.h"
+
+/* The log has grown this much since ack_floor was last made durable: one WAL segment. */
+#define QUORUM_FLOOR_STEP	(UINT64_C(16) * 1024 * 1024)
+
+void
+quorum_init(QuorumNode *node, const QuorumConfig *config, const QuorumHardState *hard,
+			uint64_t seed, QuorumInstant now)
+{
+	quorum_assert(config->heartbeat_us > 0);
+	quorum_assert(config->lease_us >= 3 * config->heartbeat_us);
+	memset(node, 0, sizeof(*node));
+	node->config = *config;
+	node->hard = *hard;
+	node->now = now;
+	node->role = QUORUM_ROLE_FOLLOWER;
+	node->boot_term = hard->term;
+	node->election_at = QUORUM_NEVER;
+	node->round_ends_at = QUORUM_NEVER;
+	quorum_random_seed(&node->random, seed);
+	quorum_peers_adopt_set(node, &node->hard.members);
+	quorum_boot_hold_start(node);
+	if (config->bootstrapped)
+	{
+		/* A running primary on timeline == term, alone: it leads the term it writes. */
+		quorum_assert(hard->vote == hard->node_id);
+		quorum_assert(quorum_members_vote_count(&hard->members) == 1);
+		node->role = QUORUM_ROLE_LEADER;
+		node->leader = hard->node_id;
+		node->elected_at = now.mono;
+		node->heartbeat_at = now.mono;
+	}
+	quorum_check_state(node);
+}
+
+/* S8: a log that ends before what it is known to have held has lost something. */
+static void
+check_ack_floor(QuorumNode *node)
+{
+	QuorumWalPos replayed = {node->facts.replay_tli, node->facts.replay_lsn};
+
+	if (node->facts.phase != QUORUM_PHASE_STANDBY ||
+		!quorum_walpos_known(node->facts.position))
+		return;
+	if (!node->floor_checked)
+	{
+		node->floor_checked = true;
+		if (quorum_walpos_compare(node->facts.position, node->hard.ack_floor) < 0 &&
+			!node->hard.recovering)
+		{
+			node->hard.recovering = true;
+			node->hard_dirty = true;
+		}
+	}
+
+	/* R14: whole again when it holds what the quorum of the current term holds. */
+	if (node->hard.recovering && node->facts.stream_term == node->hard.term &&
+		node->leader != QUORUM_NO_NODE && node->leader_gate_open && node->quorum_lsn != 0 &&
+		node->facts.stream_flush >= node->quorum_lsn)
+	{
+		node->hard.recovering = false;
+		node->hard.ack_floor = replayed;
+		node->hard_dirty = true;
+	}
+	if (!node->hard.recovering && quorum_walpos_known(replayed) &&
+		quorum_walpos_compare(replayed, node->hard.ack_floor) > 0 &&
+		(replayed.tli != node->hard.ack_floor.tli ||
+		 replayed.lsn - node->hard.ack_floor.lsn >= QUORUM_FLOOR_STEP))
+	{
+		node->hard.ack_floor = replayed;
+		node->hard_dirty = true;
+	}
+}
+
+static void
+on_facts(QuorumNode *node, QuorumUpdate *update, const QuorumFacts *facts)
+{
+	QuorumTerm	acked_before = node->facts_known ? node->facts.stream_term : 0;
+
+	node->facts = *facts;
+	node->facts_known = true;
+	check_ack_floor(node);
+	quorum_leader_facts(node, update);
+	quorum_membership_facts(node);
+	quorum_election_facts(node, update);
+
+	if (node->role == QUORUM_ROLE_FOLLOWER && node->leader != QUORUM_NO_NODE &&
+		facts->stream_term == node->hard.term && acked_before != facts->stream_term)
+	{
+		/* The leader's gate may wait for exactly this. */
+		quorum_emit_ack(node, update, QUORUM_MSG_HEARTBEAT_ACK, node->leader, 0);
+		if (node->following_noted != node->hard.term)
+			quorum_emit_note(update, QUORUM_NOTE_FOLLOWING, node->hard.term, node->leader, 0);
+		node->following_noted = node->hard.term;
+	}
+	if (facts->diverged && !node->diverged_noted)
+		quorum_emit_note(update, QUORUM_NOTE_DIVERGED, node->hard.term, node->leader, 0);
+	node->diverged_noted = facts->diverged;
+}
+
+/* A newer set travels to whoever shows an older one, whatever the roles. */
+static void
+gossip_members(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *message)
+{
+	QuorumPeer *peer = quorum_peer_find(node, message->from);
+
+	if (peer == NULL || message->type == QUORUM_MSG_INVITE_REPLY)
+		return;
+	if (quorum_set_id_compare(message->set_id, node->hard.members.id) < 0)
+		quorum_emit_message(node, update, QUORUM_MSG_MEMBERS, message->from)->members =
+			node->hard.members;
+}
+
+static void
+on_status(QuorumNode *node, const QuorumMessage *message)
+{
+	/* R3, but nobody who follows or leads is disturbed by a number. */
+	if (message->term > node->hard.term && node->role == QUORUM_ROLE_FOLLOWER &&
+		node->leader == QUORUM_NO_NODE && !quorum_promise_active(node))
+		quorum_become_follower(node, message->term);
+}
+
+static void
+on_message(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *message)
+{
+	if (message->to != node->hard.node_id || message->from == node->hard.node_id ||
+		message->from == QUORUM_NO_NODE)
+		return;
+	quorum_peer_heard(node, message);
+	quorum_boot_hold_check(node);
+	switch (message->type)
+	{
+		case QUORUM_MSG_STATUS:
+			on_status(node, message);
+			break;
+		case QUORUM_MSG_PRE_VOTE_REQUEST:
+			quorum_on_pre_vote_request(node, update, message);
+			break;
+		case QUORUM_MSG_PRE_VOTE_REPLY:
+			quorum_on_pre_vote_reply(node, update, message);
+			break;
+		case QUORUM_MSG_VOTE_REQUEST:
+			quorum_on_vote_request(node, update, message);
+			break;
+		case QUORUM_MSG_VOTE_REPLY:
+			quorum_on_vote_reply(node, update, message);
+			break;
+		case QUORUM_MSG_HEARTBEAT:
+			quorum_on_heartbeat(node, update, message);
+			break;
+		case QUORUM_MSG_HEARTBEAT_ACK:
+			quorum_on_heartbeat_ack(node, update, message);
+			break;
+		case QUORUM_MSG_RESIGN:
+			quorum_on_resign(node, update, message);
+			break;
+		case QUORUM_MSG_MEMBERS:
+			quorum_on_members(node, update, message);
+			break;
+		case QUORUM_MSG_INVITE:
+			quorum_on_invite(node, update, message);
+			break;
+		case QUORUM_MSG_INVITE_REPLY:
+			quorum_on_invite_reply(node, update, message);
+			break;
+	}
+
+	/* A pending vote sends nothing before the position was read. */
+	if (!update->facts_wanted)
+		gossip_members(node, update, message);
+}
+
+/* Proof that an earlier life of the peer serves nobody any more. */
+static void
+on_peer_over(QuorumNode *node, QuorumUpdate *update, QuorumNodeId id, QuorumLossReason why)
+{
+	QuorumPeer *peer = quorum_peer_find(node, id);
+
+	if (peer == NULL)
+		return;
+	peer->denies_leading = true;
+	quorum_boot_hold_check(node);
+	if (node->leader == id && node->role != QUORUM_ROLE_LEADER)
+		quorum_leader_lost(node, update, why);
+}
+
+static void
+on_closing(QuorumNode *node, QuorumUpdate *update, QuorumClosing closing)
+{
+	QuorumResignReason reason = QUORUM_RESIGN_WORKER_EXIT;
+
+	if (closing == QUORUM_CLOSING_POSTMASTER_DIED)
+		reason = QUORUM_RESIGN_POSTMASTER_DIED;
+	else if (closing == QUORUM_CLOSING_SHUTDOWN)
+		reason = QUORUM_RESIGN_SHUTDOWN;
+	if (node->role == QUORUM_ROLE_LEADER)
+		quorum_step_down(node, update, QUORUM_LOSS_CLOSING, reason);
+	node->role = QUORUM_ROLE_FOLLOWER;
+	node->leader = QUORUM_NO_NODE;
+	node->pending_vote.candidate = QUORUM_NO_NODE;
+	node->closed = true;
+}
+
+static void
+dispatch(QuorumNode *node, QuorumUpdate *update, const QuorumEvent *event)
+{
+	switch (event->type)
+	{
+		case QUORUM_EVENT_TICK:
+			break;
+		case QUORUM_EVENT_MESSAGE:
+			on_message(node, update, &event->u.message);
+			break;
+		case QUORUM_EVENT_FACTS:
+			on_facts(node, update, &event->u.facts);
+			break;
+		case QUORUM_EVENT_PEER_CONNECTED:
+			if (quorum_peer_find(node, event->peer) != NULL)
+				quorum_emit_ack(node, update, QUORUM_MSG_STATUS, event->peer, 0);
+			break;
+		case QUORUM_EVENT_PEER_LOST:
+			if (event->peer == node->leader && node->role != QUORUM_ROLE_LEADER)
+				quorum_emit_action(update, QUORUM_ACTION_PROBE, node->hard.term, event->peer);
+			break;
+		case QUORUM_EVENT_PEER_DEAD:
+			on_peer_over(node, update, event->peer, QUORUM_LOSS_DEAD);
+			break;
+		case QUORUM_EVENT_PEER_RESTARTED:
+			on_peer_over(node, update, event->peer, QUORUM_LOSS_RESTARTED);
+			break;
+		case QUORUM_EVENT_CLOSING:
+			on_closing(node, update, event->closing);
+			break;
+		case QUORUM_EVENT_ADMIN:
+			quorum_on_admin(node, update, &event->u.admin);
+			break;
+	}
+}
+
+void
+quorum_step(QuorumNode *node, const QuorumEvent *event, QuorumUpdate *update)
+{
+	QuorumBefore before;
+
+	quorum_remember(node, &before);
+	update->message_count = 0;
+	update->action_count = 0;
+	update->note_count = 0;
+	update->facts_wanted = false;
+
+	/* Clocks of one host never run backwards; a host that says so is not believed. */
+	if (event->now.mono > node->now.mono)
+		node->now.mono = event->now.mono;
+	if (event->now.boot > node->now.boot)
+		node->now.boot = event->now.boot;
+
+	if (!node->closed)
+	{
+		dispatch(node, update, event);
+		if (!update->facts_wanted && !node->closed)
+		{
+			quorum_leader_tick(node, update);
+			quorum_election_tick(node, update);
+			if (node->role != QUORUM_ROLE_LEADER && node->facts_known &&
+				node->facts.phase == QUORUM_PHASE_PRIMARY)
+				quorum_emit_action(update, QUORUM_ACTION_DEMOTE, node->hard.term, QUORUM_NO_NODE);
+		}
+	}
+
+	update->fence.term = node->hard.term;
+	update->fence.gate_may_stay_open = node->gate_open;
+	update->fence_changed = update->fence.term != node->published.term ||
+		update->fence.gate_may_stay_open != node->published.gate_may_stay_open;
+	update->persist = node->hard_dirty && !update->facts_wanted;
+	quorum_check_state(node);
+	quorum_check_delta(&before, node);
+	quorum_check_update(node, update);
+}
+
+QuorumTime
+quorum_next_deadline(const QuorumNode *node)
+{
+	if (node->closed)
+		return QUORUM_NEVER;
+	if (node->role == QUORUM_ROLE_LEADER)
+		return quorum_leader_deadline(node);
+	return quorum_election_deadline(node);
+}
+
+static void
+view_member(const QuorumNode *node, int index, const QuorumSyncRule *rule,
+			QuorumMemberView *view)
+{
+	const QuorumPeer *peer = &node->peers[index];
+	QuorumTime	heard_at = peer->heard_at > peer->gossip_heard_at ?
+		peer->heard_at : peer->gossip_heard_at;
+
+	memset(view, 0, sizeof(*view));
+	view->member = node->hard.members.members[index];
+	view->is_leader = node->leader == view->member.id;
+	for (int i = 0; i < rule->count; i++)
+		view->in_sync_rule = view->in_sync_rule || rule->ids[i] == view->member.id;
+	if (view->member.id == node->hard.node_id)
+	{
+		view->is_self = true;
+		view->heard = true;
+		view->priority = node->config.priority;
+		view->position = node->facts.position;
+		view->replay_lsn = node->facts.phase == QUORUM_PHASE_PRIMARY ?
+			node->facts.position.lsn : node->facts.replay_lsn;
+		view->stream_term = node->facts.stream_term;
+		view->stream_flush = node->facts.stream_flush;
+		view->recovering = node->hard.recovering;
+		view->diverged = node->facts.diverged;
+		return;
+	}
+	view->heard_ago_us = heard_at == 0 ? QUORUM_NEVER : node->now.mono - heard_at;
+	view->heard = heard_at != 0 && view->heard_ago_us <= node->config.lease_us;
+	view->priority = peer->priority;
+	view->position = peer->position;
+	view->replay_lsn = peer->replay_lsn;
+	view->stream_term = peer->stream_term;
+	view->stream_flush = peer->stream_flush;
+	view->recovering = peer->recovering;
+	view->diverged = peer->diverged;
+}
+
+void
+quorum_view(const QuorumNode *node, QuorumView *view)
+{
+	const char *reason = NULL;
+
+	memset(view, 0, offsetof(QuorumView, members));
+	view->node_id = node->hard.node_id;
+	view->role = node->role;
+	view->term = node->hard.term;
+	view->vote = node->hard.vote;
+	view->leader = node->leader;
+	view->phase = node->facts_known ? node->facts.phase : QUORUM_PHASE_STARTING;
+	view->lease_until_boot = node->role == QUORUM_ROLE_LEADER ? node->lease_until : 0;
+	view->promise_until_mono = node->promise_until;
+	view->gate_open = node->gate_open;
+	view->closed = node->closed;
+	view->quorum_lsn = node->quorum_lsn;
+	view->electable = quorum_may_stand(node, &reason);
+	if (reason != NULL)
+		quorum_text_copy(view->not_electable, reason, QUORUM_REASON_SIZE);
+	quorum_current_rule(node, &view->sync);
+	view->set_id = node->hard.members.id;
+	view->set_committed = node->role == QUORUM_ROLE_LEADER &&
+		node->change.step == QUORUM_CHANGE_NONE;
+	view->outcome = node->outcome;
+	view->member_count = node->hard.members.count;
+	for (int i = 0; i < view->member_count; i++)
+		view_member(node, i, &view->sync, &view->members[i]);
+}
