@@ -30,7 +30,10 @@ extern void pgq_guc_override_managed(QuorumNodeId node_id);
  */
 extern bool pgq_guc_check(char *msg, char *detail, char *hint);
 
-/* Split quorum.address. */
+/* May a node have this name? */
+extern bool pgq_guc_valid_name(const char *name);
+
+/* Split quorum.address; host has QUORUM_HOST_SIZE bytes. */
 extern bool pgq_guc_split_address(const char *address, char *host, uint16 *port);
 
 extern void pgq_guc_core_config(QuorumConfig *config);

@@ -5,9 +5,27 @@
 #ifndef PGQ_HISTORY_H
 #define PGQ_HISTORY_H
 
+#include "datatype/timestamp.h"
+
 #include "shmem.h"
+
+#define PGQ_HISTORY_DETAIL_SIZE (QUORUM_REASON_SIZE + 64)
+
+/* One line of the file. */
+typedef struct PgqHistoryEntry
+{
+	TimestampTz at;
+	char		event[24];
+	QuorumTerm	term;			/* 0 = none */
+	char		node[QUORUM_NAME_SIZE]; /* empty = none */
+	char		detail[PGQ_HISTORY_DETAIL_SIZE];	/* empty = none */
+	double		phase_ms;		/* since the previous event of this election; < 0 = none */
+} PgqHistoryEntry;
 
 /* From the worker: append one event and say it in the server log.  Never throws. */
 extern void pgq_history_note(const QuorumNote *note, const QuorumMemberSet *members);
+
+/* From a backend: call fn for every entry, oldest first.  Lines that make no sense are skipped. */
+extern void pgq_history_read(void (*fn) (const PgqHistoryEntry *entry, void *arg), void *arg);
 
 #endif							/* PGQ_HISTORY_H */

@@ -1,0 +1,93 @@
+/*
+ * compat.h
+ *	  What differs between the PostgreSQL releases we build on: the only place that
+ *	  looks at PG_VERSION_NUM.
+ */
+#ifndef PGQ_COMPAT_H
+#define PGQ_COMPAT_H
+
+#include "postgres.h"
+
+#include "storage/latch.h"
+#if PG_VERSION_NUM >= 180000
+#include "storage/waiteventset.h"
+#endif
+#include "utils/memutils.h"
+
+/* 17: a wait event set belongs to a resource owner instead of a memory context. */
+#if PG_VERSION_NUM >= 170000
+#define pgq_create_wait_event_set(nevents) CreateWaitEventSet(NULL, (nevents))
+#else
+#define pgq_create_wait_event_set(nevents) CreateWaitEventSet(TopMemoryContext, (nevents))
+#endif
+
+/*
+ * The oldest minor release of each major one that is safe to run (HAZARDS 8): the
+ * empty synchronous_standby_names of a starting server, WAL removed too early.
+ */
+#if PG_VERSION_NUM < 150000
+#error "pg_quorum needs PostgreSQL 15 or later"
+#elif PG_VERSION_NUM < 160000
+#define PGQ_OLDEST_VERSION_NUM	150014
+#define PGQ_OLDEST_VERSION		"15.14"
+#elif PG_VERSION_NUM < 170000
+#define PGQ_OLDEST_VERSION_NUM	160010
+#define PGQ_OLDEST_VERSION		"16.10"
+#elif PG_VERSION_NUM < 180000
+#define PGQ_OLDEST_VERSION_NUM	170006
+#define PGQ_OLDEST_VERSION		"17.6"
+#else
+#define PGQ_OLDEST_VERSION_NUM	180000
+#define PGQ_OLDEST_VERSION		"18.0"
+#endif
+#if PG_VERSION_NUM < PGQ_OLDEST_VERSION_NUM
+#error "the headers of this PostgreSQL are older than the oldest minor release that pg_quorum accepts"
+#endif
+
+/* promote_trigger_file went away in 16 */
+#if PG_VERSION_NUM < 160000
+#define PGQ_HAVE_PROMOTE_TRIGGER_FILE 1
+#endif
+
+/* Entry i (1 .. pgstat_fetch_stat_numbackends()) of the backend status: renamed in 16 */
+#if PG_VERSION_NUM < 160000
+#define pgq_backend_status(i)	pgstat_fetch_stat_local_beentry(i)
+#else
+#define pgq_backend_status(i)	pgstat_get_local_beentry_by_index(i)
+#endif
+
+/* 18 took execute_once out of ExecutorRun. */
+#if PG_VERSION_NUM >= 180000
+#define PGQ_EXECUTOR_RUN_PARAMS \
+	QueryDesc *query, ScanDirection direction, uint64 count
+#define PGQ_EXECUTOR_RUN_ARGS	query, direction, count
+#else
+#define PGQ_EXECUTOR_RUN_PARAMS \
+	QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once
+#define PGQ_EXECUTOR_RUN_ARGS	query, direction, count, execute_once
+#endif
+
+/* 17 added failover and synced to ReplicationSlotCreate. */
+#if PG_VERSION_NUM >= 170000
+#define pgq_slot_create_physical(name) \
+	ReplicationSlotCreate((name), false, RS_PERSISTENT, false, false, false)
+#else
+#define pgq_slot_create_physical(name) \
+	ReplicationSlotCreate((name), false, RS_PERSISTENT, false)
+#endif
+
+/* 18 added error_if_invalid to ReplicationSlotAcquire. */
+#if PG_VERSION_NUM >= 180000
+#define pgq_slot_acquire_nowait(name)	ReplicationSlotAcquire((name), true, true)
+#else
+#define pgq_slot_acquire_nowait(name)	ReplicationSlotAcquire((name), true)
+#endif
+
+/* 16 moved assign_synchronous_commit. */
+#if PG_VERSION_NUM >= 160000
+#include "utils/guc_hooks.h"
+#else
+#include "replication/syncrep.h"
+#endif
+
+#endif							/* PGQ_COMPAT_H */

@@ -1,0 +1,469 @@
+/*
+ * history.c
+ *	  Tells the story of this node, event by event, in the server log as well as in
+ *	  a small file that survives restarts.
+ *
+ * The file is for people: nothing is decided from it, so it is written without fsync
+ * and a line that cannot be written is only said in the log.  One event is one line,
+ * appended with one write; fields are separated by tabs, "-" is an absent one.
+ *
+ * Not here: which events there are (the core's notes).
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/file_perm.h"
+#include "storage/fd.h"
+#include "utils/datetime.h"
+#include "utils/timestamp.h"
+
+#include "history.h"
+
+#define HISTORY_DIR			"pg_quorum"
+#define HISTORY_FILE		HISTORY_DIR "/history"
+#define HISTORY_TEMP		HISTORY_DIR "/history.tmp"
+#define LINES_KEPT			1000
+#define LINES_MAX			1500
+#define LINE_SIZE			512
+#define READ_BYTES_MAX		(1024 * 1024)	/* nobody reads more, whoever wrote it */
+
+/* What is known of one event before it becomes a line. */
+typedef struct Story
+{
+	const char *event;
+	char		text[LINE_SIZE / 2];	/* for the log */
+	char		detail[PGQ_HISTORY_DETAIL_SIZE];	/* for the file; may be empty */
+	bool		starts_clock;	/* an election begins */
+	bool		stops_clock;	/* this node's part in it is over */
+} Story;
+
+/* Of the worker process. */
+static uint64 previous_phase_at = 0;	/* mono microseconds; 0 = no election under way */
+static int	file_lines = -1;	/* -1 = not counted yet */
+static bool file_torn = false;	/* the last line has no end */
+
+static void tell(const QuorumNote *note, const QuorumMemberSet *members, Story *story);
+static void tell_loss(const QuorumNote *note, const char *peer, Story *story);
+static void tell_members(const QuorumNote *note, const QuorumMemberSet *members,
+						 const char *peer, Story *story);
+static double phase_ms(const Story *story);
+static void append_line(const char *line);
+static void count_lines(void);
+static void trim(void);
+static bool parse_line(char *line, PgqHistoryEntry *entry);
+
+static const char *
+member_name(QuorumNodeId id, const QuorumMemberSet *members)
+{
+	for (int i = 0; i < members->count; i++)
+		if (members->members[i].id == id)
+			return members->members[i].name;
+	return "node";				/* left the member set, or never was in it */
+}
+
+void
+pgq_history_note(const QuorumNote *note, const QuorumMemberSet *members)
+{
+	Story		story = {0};
+	char		line[LINE_SIZE];
+	char		ms[32] = "-";
+	char		term[16] = "-";
+	struct pg_tm tm;
+	fsec_t		fsec;
+	double		phase;
+
+	tell(note, members, &story);
+	ereport(LOG, (errmsg("quorum: %s", story.text)));
+
+	phase = phase_ms(&story);
+	if (phase >= 0)
+		snprintf(ms, sizeof(ms), "%.3f", phase);
+	if (note->term != 0)
+		snprintf(term, sizeof(term), "%u", note->term);
+	for (char *p = story.detail; *p != '\0'; p++)
+		if (*p == '\t' || *p == '\n')
+			*p = ' ';
+	if (timestamp2tm(GetCurrentTimestamp(), NULL, &tm, &fsec, NULL, NULL) != 0)
+		return;
+	snprintf(line, sizeof(line), "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ\t%s\t%s\t%s\t%s\t%s\n",
+			 tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int) fsec,
+			 story.event, term,
+			 note->peer == QUORUM_NO_NODE ? "-" : member_name(note->peer, members),
+			 story.detail[0] == '\0' ? "-" : story.detail, ms);
+	append_line(line);
+}
+
+/* Time since the previous event of the same election; negative when there was none. */
+static double
+phase_ms(const Story *story)
+{
+	uint64		now = pgq_now_mono();
+	double		result = -1;
+
+	if (previous_phase_at != 0 && !story->starts_clock)
+		result = (now - previous_phase_at) / 1000.0;
+	if (story->starts_clock || previous_phase_at != 0)
+		previous_phase_at = now;
+	if (story->stops_clock)
+		previous_phase_at = 0;
+	return result;
+}
+
+/* Texts of the log: the drill reads them, so they stay as they are. */
+static void
+tell(const QuorumNote *note, const QuorumMemberSet *members, Story *story)
+{
+	char		peer[QUORUM_NAME_SIZE + 16];
+	QuorumTerm	term = note->term;
+
+#define TELL(event_name, ...) \
+	(story->event = (event_name), snprintf(story->text, sizeof(story->text), __VA_ARGS__))
+
+	snprintf(peer, sizeof(peer), "%s (%u)", member_name(note->peer, members), note->peer);
+	switch (note->type)
+	{
+		case QUORUM_NOTE_PRE_VOTE:
+			TELL("pre_vote", "pre-vote for term %u", term);
+			story->starts_clock = previous_phase_at == 0;	/* nobody was lost: first election */
+			break;
+		case QUORUM_NOTE_CANDIDATE:
+			TELL("candidate", "candidate in term %u", term);
+			break;
+		case QUORUM_NOTE_ELECTED:
+			TELL("elected", "elected leader of term %u", term);
+			break;
+		case QUORUM_NOTE_VOTED:
+			TELL("voted", "voted for %s in term %u", peer, term);
+			break;
+		case QUORUM_NOTE_LEADER_FOUND:
+			TELL("leader_found", "leader is %s in term %u", peer, term);
+			break;
+		case QUORUM_NOTE_PROMOTED:
+			TELL("promoted", "promoted to timeline %u", term);
+			break;
+		case QUORUM_NOTE_GATE_OPEN:
+			TELL("gate_open", "gate open in term %u", term);
+			story->stops_clock = true;
+			break;
+		case QUORUM_NOTE_GATE_CLOSED:
+			TELL("gate_closed", "gate closed in term %u", term);
+			break;
+		case QUORUM_NOTE_LEASE_LAPSED:
+			TELL("lease_lapsed", "lease of term %u lapsed", term);
+			break;
+		case QUORUM_NOTE_FOLLOWING:
+			TELL("following", "following %s in term %u", peer, term);
+			story->stops_clock = true;
+			break;
+		case QUORUM_NOTE_LEADER_LOST:
+		case QUORUM_NOTE_REFUSED:
+		case QUORUM_NOTE_STEPPED_DOWN:
+		case QUORUM_NOTE_RESIGNED:
+			tell_loss(note, peer, story);
+			break;
+		case QUORUM_NOTE_DIVERGED:
+		case QUORUM_NOTE_MEMBER_ADDED:
+		case QUORUM_NOTE_MEMBER_VOTER:
+		case QUORUM_NOTE_MEMBER_REMOVED:
+		case QUORUM_NOTE_MEMBERS_CHANGED:
+			tell_members(note, members, peer, story);
+			break;
+	}
+	if (story->event == NULL)
+		TELL("unknown", "event %d in term %u", (int) note->type, term);
+}
+
+static const char *
+loss_reason(int why)
+{
+	switch ((QuorumLossReason) why)
+	{
+		case QUORUM_LOSS_RESIGNED:
+			return "resigned";
+		case QUORUM_LOSS_DEAD:
+			return "both ports refuse";
+		case QUORUM_LOSS_RESTARTED:
+			return "restarted";
+		case QUORUM_LOSS_SILENT:
+			return "silent for one lease";
+		case QUORUM_LOSS_HIGHER_TERM:
+			return "a higher term is known";
+		case QUORUM_LOSS_CLOSING:
+			return "stream ended after planned stop";
+		case QUORUM_LOSS_FACTS:
+			return "the local PostgreSQL is not what a leader needs";
+	}
+	return "reason not known";
+}
+
+static const char *
+resign_reason(int why)
+{
+	switch ((QuorumResignReason) why)
+	{
+		case QUORUM_RESIGN_POSTMASTER_DIED:
+			return "postmaster died";
+		case QUORUM_RESIGN_SHUTDOWN:
+			return "planned stop";
+		case QUORUM_RESIGN_WORKER_EXIT:
+			return "worker ends";
+		case QUORUM_RESIGN_PROMOTION:
+			return "promotion failed or took too long";
+		case QUORUM_RESIGN_LAPSED:
+			return "lease lapsed";
+	}
+	return "reason not known";
+}
+
+static const char *
+refusal_reason(int why)
+{
+	switch ((QuorumVerdict) why)
+	{
+		case QUORUM_GRANTED:
+			break;
+		case QUORUM_REFUSED_TERM:
+			return "term not newer, or already voted";
+		case QUORUM_REFUSED_PROMISE:
+			return "a leader may still have its lease";
+		case QUORUM_REFUSED_BEHIND:
+			return "candidate's log is behind";
+		case QUORUM_REFUSED_MEMBERS:
+			return "candidate's member set is older, or it is no voter";
+		case QUORUM_REFUSED_NOT_READY:
+			return "this node cannot vote now";
+	}
+	return "reason not known";
+}
+
+/* Notes that end something, each with a reason. */
+static void
+tell_loss(const QuorumNote *note, const char *peer, Story *story)
+{
+	QuorumTerm	term = note->term;
+	const char *reason = loss_reason(note->why);
+
+	if (note->type == QUORUM_NOTE_LEADER_LOST)
+	{
+		TELL("leader_lost", "leader %s of term %u lost: %s", peer, term, reason);
+		story->starts_clock = true;
+	}
+	else if (note->type == QUORUM_NOTE_REFUSED)
+	{
+		reason = refusal_reason(note->why);
+		TELL("refused", "refused a vote to %s in term %u: %s", peer, term, reason);
+	}
+	else if (note->type == QUORUM_NOTE_STEPPED_DOWN)
+	{
+		TELL("stepped_down", "stepped down from term %u: %s", term, reason);
+		story->starts_clock = true;
+	}
+	else
+	{
+		reason = resign_reason(note->why);
+		TELL("resigned", "resigned from term %u: %s", term, reason);
+	}
+	strlcpy(story->detail, reason, sizeof(story->detail));
+}
+
+/* Notes about who belongs to the cluster, or cannot follow it. */
+static void
+tell_members(const QuorumNote *note, const QuorumMemberSet *members, const char *peer,
+			 Story *story)
+{
+	switch (note->type)
+	{
+		case QUORUM_NOTE_DIVERGED:
+			TELL("diverged", "needs a rewind to follow %s in term %u", peer, note->term);
+			if (pgq_shared != NULL)
+			{
+				SpinLockAcquire(&pgq_shared->stream_mutex);
+				if (pgq_shared->stream.diverged)
+					memcpy(story->detail, pgq_shared->stream.reason, QUORUM_REASON_SIZE);
+				SpinLockRelease(&pgq_shared->stream_mutex);
+			}
+			break;
+		case QUORUM_NOTE_MEMBER_ADDED:
+			TELL("member_added", "%s joins as a learner", peer);
+			break;
+		case QUORUM_NOTE_MEMBER_VOTER:
+			TELL("member_voter", "%s is a voter now", peer);
+			break;
+		case QUORUM_NOTE_MEMBER_REMOVED:
+			TELL("member_removed", "%s left the member set", peer);
+			break;
+		default:
+			TELL("members_changed", "member set is %u.%u", members->id.term,
+				 members->id.version);
+			snprintf(story->detail, sizeof(story->detail), "%u.%u", members->id.term,
+					 members->id.version);
+			break;
+	}
+}
+
+static void
+append_line(const char *line)
+{
+	char		whole[LINE_SIZE + 1];
+	size_t		length;
+	int			fd;
+	bool		written;
+
+	if (file_lines < 0)
+		count_lines();
+	if (file_lines >= LINES_MAX)
+		trim();
+
+	snprintf(whole, sizeof(whole), "%s%s", file_torn ? "\n" : "", line);
+	length = strlen(whole);
+	fd = open(HISTORY_FILE, O_WRONLY | O_APPEND | O_CREAT | PG_BINARY, pg_file_create_mode);
+	if (fd < 0 && errno == ENOENT && mkdir(HISTORY_DIR, pg_dir_create_mode) == 0)
+		fd = open(HISTORY_FILE, O_WRONLY | O_APPEND | O_CREAT | PG_BINARY, pg_file_create_mode);
+	errno = 0;
+	written = fd >= 0 && write(fd, whole, length) == (ssize_t) length;
+	if (!written)
+	{
+		if (errno == 0)
+			errno = ENOSPC;
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not write to file \"%s\": %m", HISTORY_FILE),
+				 errdetail("The event is missing in quorum.history.")));
+		file_lines = -1;		/* look again what the file holds */
+	}
+	else
+	{
+		file_lines++;
+		file_torn = false;
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+static void
+count_lines(void)
+{
+	char		block[4096];
+	ssize_t		length;
+	int			fd = open(HISTORY_FILE, O_RDONLY | PG_BINARY);
+
+	file_lines = 0;
+	file_torn = false;
+	if (fd < 0)
+		return;
+	while ((length = read(fd, block, sizeof(block))) > 0)
+	{
+		for (ssize_t i = 0; i < length; i++)
+			file_lines += block[i] == '\n';
+		file_torn = block[length - 1] != '\n';
+	}
+	close(fd);
+}
+
+/* Keep the newest lines.  Whatever fails: the file stays as it is. */
+static void
+trim(void)
+{
+	char		block[4096];
+	int			skip = file_lines - LINES_KEPT;
+	ssize_t		length;
+	bool		ok = true;
+	int			from = open(HISTORY_FILE, O_RDONLY | PG_BINARY);
+	int			to = open(HISTORY_TEMP, O_WRONLY | O_CREAT | O_TRUNC | PG_BINARY,
+						  pg_file_create_mode);
+
+	if (from < 0 || to < 0)
+		ok = false;
+	while (ok && (length = read(from, block, sizeof(block))) > 0)
+	{
+		ssize_t		start = 0;
+
+		while (skip > 0 && start < length)
+			skip -= block[start++] == '\n';
+		if (start < length)
+			ok = write(to, block + start, length - start) == length - start;
+	}
+	if (from >= 0)
+		close(from);
+	if (to >= 0)
+		close(to);
+	if (ok && rename(HISTORY_TEMP, HISTORY_FILE) == 0)
+		file_lines = LINES_KEPT;
+	else
+	{
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not shorten file \"%s\": %m", HISTORY_FILE)));
+		unlink(HISTORY_TEMP);
+		file_lines = LINES_KEPT;	/* try again only after many more events */
+	}
+}
+
+void
+pgq_history_read(void (*fn) (const PgqHistoryEntry *entry, void *arg), void *arg)
+{
+	char		line[LINE_SIZE];
+	FILE	   *file = AllocateFile(HISTORY_FILE, PG_BINARY_R);
+	struct stat status;
+
+	if (file == NULL)
+	{
+		if (errno == ENOENT)
+			return;
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open file \"%s\": %m", HISTORY_FILE)));
+	}
+	if (fstat(fileno(file), &status) == 0 && status.st_size > READ_BYTES_MAX)
+		fseek(file, -READ_BYTES_MAX, SEEK_END);
+	while (fgets(line, sizeof(line), file) != NULL)
+	{
+		PgqHistoryEntry entry;
+
+		if (parse_line(line, &entry))
+			fn(&entry, arg);
+	}
+	FreeFile(file);
+}
+
+static bool
+parse_line(char *line, PgqHistoryEntry *entry)
+{
+	char	   *fields[6];
+	char	   *rest = line;
+	int			year,
+				month,
+				day,
+				hour,
+				minute,
+				second,
+				us;
+
+	memset(entry, 0, sizeof(*entry));
+	line[strcspn(line, "\n")] = '\0';
+	for (int i = 0; i < 6; i++)
+	{
+		fields[i] = strsep(&rest, "\t");
+		if (fields[i] == NULL)
+			return false;
+	}
+	if (sscanf(fields[0], "%4d-%2d-%2dT%2d:%2d:%2d.%6dZ", &year, &month, &day, &hour, &minute,
+			   &second, &us) != 7)
+		return false;
+	if (year < 2000 || month < 1 || month > 12 || day < 1 || day > 31 || hour < 0 || hour > 23 ||
+		minute < 0 || minute > 59 || second < 0 || second > 60 || us < 0)
+		return false;
+	entry->at = (TimestampTz) (date2j(year, month, day) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY +
+		((hour * MINS_PER_HOUR + minute) * SECS_PER_MINUTE + second) * USECS_PER_SEC + us;
+	strlcpy(entry->event, fields[1], sizeof(entry->event));
+	entry->term = strtoul(fields[2], NULL, 10);
+	if (strcmp(fields[3], "-") != 0)
+		strlcpy(entry->node, fields[3], sizeof(entry->node));
+	if (strcmp(fields[4], "-") != 0)
+		strlcpy(entry->detail, fields[4], sizeof(entry->detail));
+	entry->phase_ms = strcmp(fields[5], "-") == 0 ? -1 : strtod(fields[5], NULL);
+	return true;
+}
