@@ -13,7 +13,19 @@
 /* From _PG_init: executor, utility and transaction hooks. */
 extern void pgq_fence_init(void);
 
-/* Gate open, lease valid and postmaster alive? */
+/*
+ * Gate open, lease valid and postmaster alive?  Always true on a server that is no
+ * member; says nothing about a server in recovery.
+ */
 extern bool pgq_fence_may_serve(void);
+
+/* Why pgq_fence_may_serve is false, as a sentence for errdetail. */
+extern const char *pgq_fence_reason(void);
+
+/* fence_reads.c: the executor hook.  Called by pgq_fence_init. */
+extern void pgq_fence_reads_init(void);
+
+/* ERROR unless this server may answer a read now; a standby may always. */
+extern void pgq_fence_check_read(void);
 
 #endif							/* PGQ_FENCE_H */

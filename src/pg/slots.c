@@ -1,0 +1,467 @@
+/*
+ * slots.c
+ *	  One physical slot per member, and the ledger that reads from the slots who holds which WAL.
+ *
+ * It does not decide which members a commit needs (the core) and does not wait for
+ * anything (fence.c).
+ *
+ * Rules:
+ *	V2, R7	what member m holds is told by the one walsender that owns slot quorum_<m>;
+ *			a slot has one owner, however many connections use the name
+ *	V11, R8	the rule switches for all backends with one change of rule_version, whatever
+ *			the walsenders think of synchronous_standby_names
+ *	S9		no slot, no walsender, no rule yet: not held
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "miscadmin.h"
+#include "replication/slot.h"
+#include "replication/walsender_private.h"
+#include "storage/condition_variable.h"
+#include "storage/lwlock.h"
+#include "storage/spin.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "slots.h"
+
+#define SLOT_PREFIX			"quorum_"
+#define LOOK_INTERVAL_US	(3 * UINT64CONST(1000000))	/* between two looks at the slots */
+#define COMPLAIN_INTERVAL_US	(60 * UINT64CONST(1000000))
+
+/* One step on one slot; may throw. */
+typedef void (*SlotStep) (const char *name, XLogRecPtr lsn);
+
+typedef struct SlotFacts
+{
+	bool		exists;
+	bool		physical;
+	bool		active;
+	XLogRecPtr	restart_lsn;	/* invalid: reserves nothing (new, or invalidated) */
+} SlotFacts;
+
+/* A backend's copy of the rule; valid while version is the published one. */
+typedef struct RuleCopy
+{
+	uint64		version;		/* 0 = none */
+	QuorumSyncRule rule;
+	int			slot[QUORUM_MAX_NODES];
+	int			walsnd[QUORUM_MAX_NODES];	/* where the owner was found last */
+	char		name[QUORUM_MAX_NODES][NAMEDATALEN];
+} RuleCopy;
+
+static RuleCopy copy;
+
+static bool slots_are_restored(const QuorumView *view);
+static void keep_member_slot(const QuorumView *view, const QuorumMemberView *member);
+static void drop_foreign_slots(const QuorumView *view);
+static bool needs_slot(const QuorumView *view, QuorumNodeId id);
+static XLogRecPtr safe_restart_lsn(const QuorumView *view, const QuorumMemberView *member);
+static SlotFacts look_at_slot(const char *name);
+static bool try_step(SlotStep step, const char *name, XLogRecPtr lsn);
+static void recover_from_error(const char *name, MemoryContext context);
+static void create_slot(const char *name, XLogRecPtr lsn);
+static void advance_slot(const char *name, XLogRecPtr lsn);
+static void drop_slot(const char *name, XLogRecPtr lsn);
+static void refresh_copy(void);
+static XLogRecPtr held_by(int i);
+static pid_t slot_owner(ReplicationSlot *slot, const char *name);
+static bool walsender_flush(int i, pid_t owner, XLogRecPtr *flush);
+
+void
+pgq_slot_name(QuorumNodeId id, char *name)
+{
+	snprintf(name, NAMEDATALEN, SLOT_PREFIX "%u", id);
+}
+
+/* ---- in the worker: keep the slots ------------------------------------------- */
+
+void
+pgq_slots_keep(const QuorumView *view)
+{
+	static uint64 next_look = 0;
+	static QuorumSetId seen_set = {0, 0};
+	uint64		now = pgq_now_mono();
+	bool		new_set = seen_set.term != view->set_id.term ||
+		seen_set.version != view->set_id.version;
+
+	if (!new_set && now < next_look)
+		return;
+	if (!slots_are_restored(view))
+		return;
+	next_look = now + LOOK_INTERVAL_US;
+	seen_set = view->set_id;
+
+	for (int i = 0; i < view->member_count; i++)
+	{
+		if (needs_slot(view, view->members[i].member.id))
+			keep_member_slot(view, &view->members[i]);
+	}
+	drop_foreign_slots(view);
+}
+
+/*
+ * The startup process reads the slots from disk and sets the redo pointer afterwards;
+ * nothing may be created or dropped before.  A node that is no member keeps its hands off.
+ */
+static bool
+slots_are_restored(const QuorumView *view)
+{
+	return view->node_id != QUORUM_NO_NODE &&
+		view->member_count > 0 &&
+		view->phase != QUORUM_PHASE_STARTING &&
+		max_replication_slots > 0 &&
+		!XLogRecPtrIsInvalid(GetRedoRecPtr());
+}
+
+/* Create it, or move what an idle one reserves; an active one moves by itself. */
+static void
+keep_member_slot(const QuorumView *view, const QuorumMemberView *member)
+{
+	char		name[NAMEDATALEN];
+	SlotFacts	slot;
+	XLogRecPtr	lsn;
+	XLogSegNo	has;
+	XLogSegNo	may;
+
+	pgq_slot_name(member->member.id, name);
+	slot = look_at_slot(name);
+
+	if (slot.exists && slot.physical && !slot.active && XLogRecPtrIsInvalid(slot.restart_lsn))
+	{
+		/* it protects nothing any more, and a newer server refuses to stream from it */
+		if (!try_step(drop_slot, name, InvalidXLogRecPtr))
+			return;
+		slot.exists = false;
+	}
+	if (!slot.exists)
+	{
+		(void) try_step(create_slot, name, InvalidXLogRecPtr);
+		return;
+	}
+	if (slot.active || !slot.physical)
+		return;
+
+	/* only whole segments are ever removed: smaller steps are not worth a write */
+	lsn = safe_restart_lsn(view, member);
+	XLByteToSeg(slot.restart_lsn, has, wal_segment_size);
+	XLByteToSeg(lsn, may, wal_segment_size);
+	if (may > has)
+		(void) try_step(advance_slot, name, lsn);
+}
+
+/*
+ * WAL that an idle member needs no more, or 0.  It must be known to hold it on our
+ * timeline: the end of a diverged log says nothing.  Never beyond our own redo pointer:
+ * newer WAL is kept anyway, and a member that has to be rewound needs the WAL since the
+ * last common checkpoint, which is not older than that redo pointer.
+ */
+static XLogRecPtr
+safe_restart_lsn(const QuorumView *view, const QuorumMemberView *member)
+{
+	QuorumTerm	own_tli = 0;
+
+	for (int i = 0; i < view->member_count; i++)
+	{
+		if (view->members[i].is_self)
+			own_tli = view->members[i].position.tli;
+	}
+	if (own_tli == 0 || member->position.tli != own_tli ||
+		!member->heard || member->diverged || member->recovering)
+		return InvalidXLogRecPtr;
+	return Min(member->position.lsn, GetRedoRecPtr());
+}
+
+/* Slots of our naming for nodes that are no (data) members, as far as nobody uses them. */
+static void
+drop_foreign_slots(const QuorumView *view)
+{
+	for (int i = 0; i < max_replication_slots; i++)
+	{
+		NameData	name;
+		char		canonical[NAMEDATALEN];
+		QuorumNodeId id;
+		SlotFacts	slot;
+
+		if (!ReplicationSlotName(i, &name) ||
+			strncmp(NameStr(name), SLOT_PREFIX, strlen(SLOT_PREFIX)) != 0)
+			continue;
+		id = strtoul(NameStr(name) + strlen(SLOT_PREFIX), NULL, 10);
+		pgq_slot_name(id, canonical);
+		if (strcmp(canonical, NameStr(name)) != 0 || needs_slot(view, id))
+			continue;
+		slot = look_at_slot(canonical);
+		if (slot.exists && slot.physical && !slot.active)
+			(void) try_step(drop_slot, canonical, InvalidXLogRecPtr);
+	}
+}
+
+static bool
+needs_slot(const QuorumView *view, QuorumNodeId id)
+{
+	for (int i = 0; i < view->member_count; i++)
+	{
+		const QuorumMember *member = &view->members[i].member;
+
+		if (member->id == id)
+			return id != view->node_id && member->kind != QUORUM_WITNESS;
+	}
+	return false;
+}
+
+static SlotFacts
+look_at_slot(const char *name)
+{
+	SlotFacts	facts = {0};
+	ReplicationSlot *slot;
+
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	slot = SearchNamedReplicationSlot(name, false);
+	if (slot != NULL)
+	{
+		facts.exists = true;
+		SpinLockAcquire(&slot->mutex);
+		facts.physical = SlotIsPhysical(slot);
+		facts.active = slot->active_pid != 0;
+		facts.restart_lsn = slot->data.restart_lsn;
+		SpinLockRelease(&slot->mutex);
+	}
+	LWLockRelease(ReplicationSlotControlLock);
+	return facts;
+}
+
+/* The functions of slot.c report by ERROR, which must not end the worker. */
+static bool
+try_step(SlotStep step, const char *name, XLogRecPtr lsn)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool done = false;
+
+	PG_TRY();
+	{
+		step(name, lsn);
+		done = true;
+	}
+	PG_CATCH();
+	{
+		recover_from_error(name, context);
+	}
+	PG_END_TRY();
+	return done;
+}
+
+/* There is no transaction to abort: give back by hand what slot.c can hold at an error. */
+static void
+recover_from_error(const char *name, MemoryContext context)
+{
+	static uint64 next_complaint = 0;
+	uint64		now = pgq_now_mono();
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+
+	LWLockReleaseAll();
+	ConditionVariableCancelSleep();
+	if (MyReplicationSlot != NULL)
+		ReplicationSlotRelease();
+
+	if (now >= next_complaint)
+	{
+		next_complaint = now + COMPLAIN_INTERVAL_US;
+		ereport(LOG,
+				(errcode(error->sqlerrcode),
+				 errmsg("could not keep replication slot \"%s\": %s", name, error->message),
+				 error->hint ? errhint("%s", error->hint) : 0));
+	}
+	FreeErrorData(error);
+}
+
+static void
+create_slot(const char *name, XLogRecPtr lsn pg_attribute_unused())
+{
+	pgq_slot_create_physical(name);
+	ReplicationSlotReserveWal();
+	ReplicationSlotMarkDirty();
+	ReplicationSlotSave();
+	ReplicationSlotRelease();
+}
+
+/*
+ * Not saved here: the next checkpoint does that.  After a crash the slot reserves more
+ * than it must, never less.
+ */
+static void
+advance_slot(const char *name, XLogRecPtr lsn)
+{
+	pgq_slot_acquire_nowait(name);
+	SpinLockAcquire(&MyReplicationSlot->mutex);
+	MyReplicationSlot->data.restart_lsn = lsn;
+	SpinLockRelease(&MyReplicationSlot->mutex);
+	ReplicationSlotMarkDirty();
+	ReplicationSlotsComputeRequiredLSN();
+	ReplicationSlotRelease();
+}
+
+static void
+drop_slot(const char *name, XLogRecPtr lsn pg_attribute_unused())
+{
+	ReplicationSlotDrop(name, true);
+}
+
+/* ---- in the worker: publish the rule ------------------------------------------ */
+
+void
+pgq_slots_publish_rule(const QuorumSyncRule *rule)
+{
+	int			index[QUORUM_MAX_NODES];
+	bool		same;
+
+	Assert(rule->count >= 0 && rule->count <= QUORUM_MAX_NODES);
+
+	for (int i = 0; i < rule->count; i++)
+	{
+		char		name[NAMEDATALEN];
+		ReplicationSlot *slot;
+
+		pgq_slot_name(rule->ids[i], name);
+		slot = SearchNamedReplicationSlot(name, true);
+		index[i] = slot ? ReplicationSlotIndex(slot) : -1;
+	}
+
+	/* only the worker writes these, so it may compare without the lock */
+	same = pg_atomic_read_u64(&pgq_shared->rule_version) != 0 &&
+		rule->need == pgq_shared->sync_rule.need &&
+		rule->count == pgq_shared->sync_rule.count;
+	for (int i = 0; same && i < rule->count; i++)
+		same = rule->ids[i] == pgq_shared->sync_rule.ids[i] &&
+			index[i] == pgq_shared->sync_slot[i];
+	if (same)
+		return;
+
+	LWLockAcquire(pgq_shared->lock, LW_EXCLUSIVE);
+	pgq_shared->sync_rule = *rule;
+	for (int i = 0; i < rule->count; i++)
+		pgq_shared->sync_slot[i] = index[i];
+	pg_atomic_fetch_add_u64(&pgq_shared->rule_version, 1);
+	LWLockRelease(pgq_shared->lock);
+}
+
+/* ---- in the backends: the ledger ---------------------------------------------- */
+
+bool
+pgq_slots_rule_satisfied(XLogRecPtr lsn)
+{
+	int			held = 0;
+
+	/*
+	 * The caller's commit record is flushed.  With this barrier, whoever publishes a
+	 * stricter rule and then reads the flush position either sees our record below it
+	 * or has us see the new rule (HAZARDS 2g, step 2).
+	 */
+	pg_memory_barrier();
+	refresh_copy();
+
+	if (copy.version == 0)
+		return false;			/* nobody has said yet what a commit needs */
+	if (copy.rule.need == 0)
+		return true;
+
+	/* keeps slots from being dropped and their places from being reused meanwhile */
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	for (int i = 0; i < copy.rule.count && held < copy.rule.need; i++)
+	{
+		if (held_by(i) >= lsn)
+			held++;
+	}
+	LWLockRelease(ReplicationSlotControlLock);
+
+	return held >= copy.rule.need;
+}
+
+static void
+refresh_copy(void)
+{
+	if (pg_atomic_read_u64(&pgq_shared->rule_version) == copy.version)
+		return;
+
+	LWLockAcquire(pgq_shared->lock, LW_SHARED);
+	copy.version = pg_atomic_read_u64(&pgq_shared->rule_version);
+	copy.rule = pgq_shared->sync_rule;
+	memcpy(copy.slot, pgq_shared->sync_slot, sizeof(copy.slot));
+	LWLockRelease(pgq_shared->lock);
+
+	for (int i = 0; i < copy.rule.count; i++)
+	{
+		pgq_slot_name(copy.rule.ids[i], copy.name[i]);
+		copy.walsnd[i] = 0;
+	}
+}
+
+/*
+ * How far member i of the rule has flushed, as its walsender was told; 0 = not known.
+ *
+ * Slot and walsender are two places, tied by a pid.  That is safe: pid and flush of a
+ * walsender are read together under its mutex, and a new walsender in that place starts
+ * with flush 0.  Between reading the slot and reading the walsender the owner may exit
+ * and its pid may come back as another walsender; then the slot, looked at again, has
+ * no owner or another one, unless the newcomer owns the slot now, and then it speaks
+ * for the member as well.
+ */
+static XLogRecPtr
+held_by(int i)
+{
+	ReplicationSlot *slot;
+	XLogRecPtr	flush;
+	pid_t		owner;
+
+	if (copy.slot[i] < 0 || copy.slot[i] >= max_replication_slots)
+		return InvalidXLogRecPtr;
+	slot = &ReplicationSlotCtl->replication_slots[copy.slot[i]];
+
+	owner = slot_owner(slot, copy.name[i]);
+	if (owner == 0 ||
+		!walsender_flush(i, owner, &flush) ||
+		slot_owner(slot, copy.name[i]) != owner)
+		return InvalidXLogRecPtr;
+	return flush;
+}
+
+static pid_t
+slot_owner(ReplicationSlot *slot, const char *name)
+{
+	pid_t		owner;
+
+	if (!slot->in_use || !SlotIsPhysical(slot) || strcmp(NameStr(slot->data.name), name) != 0)
+		return 0;
+	SpinLockAcquire(&slot->mutex);
+	owner = slot->active_pid;
+	SpinLockRelease(&slot->mutex);
+	return owner;
+}
+
+/* The place where the owner was found last is tried first. */
+static bool
+walsender_flush(int i, pid_t owner, XLogRecPtr *flush)
+{
+	for (int tried = 0; tried < max_wal_senders; tried++)
+	{
+		int			place = (copy.walsnd[i] + tried) % max_wal_senders;
+		WalSnd	   *walsnd = &WalSndCtl->walsnds[place];
+		pid_t		pid;
+
+		SpinLockAcquire(&walsnd->mutex);
+		pid = walsnd->pid;
+		*flush = walsnd->flush;
+		SpinLockRelease(&walsnd->mutex);
+		if (pid == owner)
+		{
+			copy.walsnd[i] = place;
+			return true;
+		}
+	}
+	return false;
+}
