@@ -1,0 +1,392 @@
+/*
+ * engine.c
+ *	  The core inside the worker: the driver's callbacks, what it is fed, what it says.
+ *
+ * Data flows one way through quorum_drive: restrictions into shared memory, hard
+ * state to the disk, messages to the transport, actions to PostgreSQL, the story to the
+ * log, permissions into shared memory.  A failed write ends this node's part.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "postmaster/bgwriter.h"
+#include "postmaster/postmaster.h"
+
+#include "engine.h"
+#include "facts.h"
+#include "guc.h"
+#include "history.h"
+#include "promote.h"
+#include "restart.h"
+#include "slots.h"
+#include "state.h"
+#include "stream.h"
+#include "syncnames.h"
+
+#include "../core/quorum_assert.h"
+#include "../core/quorum_members.h"
+
+static QuorumNode node;
+static QuorumScratch scratch;
+static QuorumEvent event;
+static bool running;
+static bool sync_ready;
+static QuorumTerm promotion_failed_term;
+static QuorumTerm marked_term;	/* standby.signal is back after the promotion to this term */
+static QuorumTerm checkpointed_term;
+static QuorumSyncRule published_rule;
+static QuorumSetId dialled_set;
+
+void
+quorum_assert_failed(const char *condition, const char *file, int line)
+{
+	running = false;
+	pgq_engine_shut_gate();
+	ereport(FATAL,
+			(errcode(ERRCODE_INTERNAL_ERROR),
+			 errmsg("quorum: broken invariant: %s", condition),
+			 errdetail("%s:%d", file, line),
+			 errhint("The worker ends and starts again; its lease is over.")));
+	pg_unreachable();
+}
+
+bool
+pgq_engine_running(void)
+{
+	return running;
+}
+
+const QuorumView *
+pgq_engine_view(void)
+{
+	return &scratch.view;
+}
+
+void
+pgq_engine_shut_gate(void)
+{
+	pg_atomic_write_u32(&pgq_shared->gate_open, 0);
+	pg_atomic_write_u64(&pgq_shared->lease_until, 0);
+	pg_memory_barrier();
+}
+
+void
+pgq_engine_notice(const char *text)
+{
+	LWLockAcquire(pgq_shared->lock, LW_EXCLUSIVE);
+	strlcpy(pgq_shared->notice, text, sizeof(pgq_shared->notice));
+	LWLockRelease(pgq_shared->lock);
+}
+
+void
+pgq_engine_identity(PgqIdentity *identity)
+{
+	memset(identity, 0, sizeof(*identity));
+	identity->member = running;
+	identity->node_id = node.hard.node_id;
+	memcpy(identity->cluster_id, node.hard.cluster_id, QUORUM_UUID_SIZE);
+	memcpy(identity->uuid, node.hard.uuid, QUORUM_UUID_SIZE);
+	identity->system_identifier = node.hard.system_identifier;
+	identity->boot_nonce = pgq_shared->boot_nonce;
+}
+
+static QuorumInstant
+instant(void)
+{
+	QuorumInstant now;
+
+	now.mono = (QuorumTime) pgq_now_mono();
+	now.boot = (QuorumTime) pgq_now_boot();
+	return now;
+}
+
+/* ---- the driver's callbacks, in the order quorum_drive calls them --------- */
+
+static bool
+driver_fence(void *arg, const QuorumFence *fence)
+{
+	(void) arg;
+	if (!fence->gate_may_stay_open)
+		pg_atomic_write_u32(&pgq_shared->gate_open, 0);
+	if (fence->term > pg_atomic_read_u64(&pgq_shared->fence_term))
+	{
+		pg_atomic_write_u64(&pgq_shared->fence_term, fence->term);
+		pg_memory_barrier();
+		pgq_stream_follow_changed();
+	}
+	pg_memory_barrier();
+	return true;
+}
+
+static bool
+driver_read_facts(void *arg, QuorumEvent *facts)
+{
+	(void) arg;
+	facts->type = QUORUM_EVENT_FACTS;
+	facts->now = instant();
+	pgq_facts_read(&facts->u.facts);
+	facts->u.facts.sync_ready = sync_ready;
+	facts->u.facts.promotion_failed = promotion_failed_term != 0 &&
+		promotion_failed_term == node.hard.term;
+	return true;
+}
+
+static bool
+driver_persist(void *arg, const QuorumHardState *hard)
+{
+	(void) arg;
+	return pgq_state_write(hard);
+}
+
+static bool
+driver_send(void *arg, const QuorumMessage *message)
+{
+	(void) arg;
+	pgq_transport_send(message);
+	return true;
+}
+
+static bool
+driver_act(void *arg, const QuorumAction *action)
+{
+	char		why[QUORUM_REASON_SIZE];
+
+	(void) arg;
+	switch (action->type)
+	{
+		case QUORUM_ACTION_PROMOTE:
+			if (promotion_failed_term != action->term && !pgq_promote(action->term, why))
+			{
+				promotion_failed_term = action->term;
+				ereport(LOG,
+						(errmsg("quorum: cannot promote to timeline %u: %s", action->term, why)));
+			}
+			break;
+		case QUORUM_ACTION_DEMOTE:
+			pgq_request_restart(PGQ_RESTART_IMMEDIATE,
+								"this node does not lead its cluster and must be a standby");
+			break;
+		case QUORUM_ACTION_PROBE:
+			if (pgq_death_proof)
+				pgq_transport_probe(action->peer);
+			break;
+	}
+	return true;
+}
+
+static bool
+driver_note(void *arg, const QuorumNote *note)
+{
+	(void) arg;
+	pgq_history_note(note, &node.hard.members);
+	return true;
+}
+
+/* PostgreSQL is the primary of our term: what has to follow a promotion, once each. */
+static void
+after_promotion(const QuorumView *view)
+{
+	if (view->role != QUORUM_ROLE_LEADER || view->phase != QUORUM_PHASE_PRIMARY)
+		return;
+	if (marked_term != view->term)
+	{
+		pgq_restart_mark_standby();
+		marked_term = view->term;
+	}
+
+	/* H46: pg_rewind trusts pg_control, which names the old timeline until then. */
+	if (view->gate_open && checkpointed_term != view->term)
+	{
+		RequestCheckpoint(CHECKPOINT_FORCE | CHECKPOINT_IMMEDIATE);
+		checkpointed_term = view->term;
+	}
+}
+
+static bool
+same_rule(const QuorumSyncRule *a, const QuorumSyncRule *b)
+{
+	return a->need == b->need && a->count == b->count &&
+		memcmp(a->ids, b->ids, sizeof(a->ids[0]) * (size_t) a->count) == 0;
+}
+
+static bool
+driver_publish(void *arg, const QuorumView *view)
+{
+	bool		moved;
+
+	(void) arg;
+	if (!same_rule(&view->sync, &published_rule))
+	{
+		published_rule = view->sync;
+		pgq_slots_publish_rule(&published_rule);
+		sync_ready = pgq_syncnames_keep(&published_rule);
+	}
+
+	LWLockAcquire(pgq_shared->lock, LW_EXCLUSIVE);
+	moved = pgq_shared->view.leader != view->leader || pgq_shared->view.term != view->term;
+	pgq_shared->view = *view;
+	LWLockRelease(pgq_shared->lock);
+
+	if (view->role != QUORUM_ROLE_LEADER)
+		pg_atomic_write_u64(&pgq_shared->elected_term, 0);
+	pg_atomic_write_u64(&pgq_shared->lease_until, (uint64) view->lease_until_boot);
+	pg_memory_barrier();
+	pg_atomic_write_u32(&pgq_shared->gate_open, view->gate_open ? 1 : 0);
+
+	if (moved)
+		pgq_stream_follow_changed();
+	if (quorum_set_id_compare(dialled_set, view->set_id) != 0)
+	{
+		PgqIdentity identity;
+
+		dialled_set = view->set_id;
+		pgq_engine_identity(&identity);
+		pgq_transport_set_members(&identity, &node.hard.members);
+		pgq_slots_keep(view);
+		pgq_slots_publish_rule(&published_rule);
+	}
+	after_promotion(view);
+	return true;
+}
+
+static const QuorumDriverOps ops = {
+	.fence = driver_fence,
+	.read_facts = driver_read_facts,
+	.persist = driver_persist,
+	.send = driver_send,
+	.act = driver_act,
+	.note = driver_note,
+	.publish = driver_publish,
+};
+
+/* ---- events ---------------------------------------------------------------- */
+
+static void
+drive(void)
+{
+	if (!running)
+		return;
+	if (quorum_drive(&node, &event, &scratch, &ops, NULL))
+		return;
+
+	/* R1: a promise that may not be on disk is not made, and not tried again. */
+	running = false;
+	pgq_engine_shut_gate();
+	pgq_shared->boot_membership = PGQ_STATE_UNREADABLE;
+	pgq_engine_notice("the state of this node could not be written");
+	ereport(FATAL,
+			(errcode(ERRCODE_IO_ERROR),
+			 errmsg("quorum: the state of this node could not be written: it takes no part"),
+			 errhint("Mend the file system of the data directory, then restart the server.")));
+}
+
+void
+pgq_engine_message(const QuorumMessage *message)
+{
+	event.type = QUORUM_EVENT_MESSAGE;
+	event.now = instant();
+	event.u.message = *message;
+	drive();
+}
+
+void
+pgq_engine_peer(QuorumEventType type, QuorumNodeId peer)
+{
+	event.type = type;
+	event.now = instant();
+	event.peer = peer;
+	drive();
+}
+
+void
+pgq_engine_facts(void)
+{
+	if (!running)
+		return;
+	driver_read_facts(NULL, &event);
+	drive();
+}
+
+void
+pgq_engine_closing(QuorumClosing closing)
+{
+	event.type = QUORUM_EVENT_CLOSING;
+	event.now = instant();
+	event.closing = closing;
+	drive();
+	running = false;
+}
+
+void
+pgq_engine_admin(const QuorumAdmin *admin)
+{
+	event.type = QUORUM_EVENT_ADMIN;
+	event.now = instant();
+	event.u.admin = *admin;
+	drive();
+}
+
+void
+pgq_engine_tick(void)
+{
+	if (!running || (QuorumTime) pgq_now_mono() < quorum_next_deadline(&node))
+		return;
+	event.type = QUORUM_EVENT_TICK;
+	event.now = instant();
+	drive();
+}
+
+QuorumTime
+pgq_engine_deadline(void)
+{
+	return running ? quorum_next_deadline(&node) : PG_INT64_MAX;
+}
+
+void
+pgq_engine_start(const QuorumHardState *hard, bool bootstrapped)
+{
+	QuorumConfig config;
+	uint64		seed;
+
+	pgq_guc_core_config(&config);
+	config.bootstrapped = bootstrapped;
+	if (!pg_strong_random(&seed, sizeof(seed)))
+		elog(FATAL, "could not get random numbers");
+	quorum_init(&node, &config, hard, seed, instant());
+	memset(&dialled_set, 0, sizeof(dialled_set));
+	published_rule.need = -1;
+	running = true;
+	pgq_engine_facts();
+}
+
+void
+pgq_engine_reconfigure(void)
+{
+	QuorumConfig config;
+	bool		bootstrapped = node.config.bootstrapped;
+
+	if (!running)
+		return;
+	pgq_guc_core_config(&config);
+	config.bootstrapped = bootstrapped;
+	if (config.heartbeat_us > 0 && config.lease_us >= 3 * config.heartbeat_us)
+		node.config = config;
+	else
+		ereport(LOG,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("quorum: new lease and heartbeat are not used"),
+				 errdetail("The lease must be at least three heartbeats long.")));
+	sync_ready = pgq_syncnames_keep(&published_rule);
+}
+
+void
+pgq_engine_chores(void)
+{
+	if (!running)
+		return;
+	pgq_slots_keep(&scratch.view);
+	pgq_slots_publish_rule(&published_rule);
+	sync_ready = pgq_syncnames_keep(&published_rule);
+	pgq_engine_facts();
+}

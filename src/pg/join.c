@@ -1,0 +1,296 @@
+/*
+ * join.c
+ *	  How a server becomes a member: by bootstrap, or by accepting an invitation.
+ *
+ * Runs in the worker.  What happens to the member set afterwards is the core's
+ * business (quorum_membership.c).
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "postmaster/postmaster.h"
+
+#include "engine.h"
+#include "guc.h"
+#include "join.h"
+#include "restart.h"
+#include "state.h"
+
+#include "../core/quorum_members.h"
+
+static uint64 request_id;		/* the request at work; 0 = none */
+static PgqRequestType request_type;
+static QuorumMessage refusal;	/* to be sent when the leader is connected; type 0 = none */
+
+static void
+answer(bool failed, int sqlerrcode, const char *reason, const char *hint, QuorumNodeId node_id)
+{
+	PgqRequest *request = &pgq_shared->request;
+
+	LWLockAcquire(pgq_shared->lock, LW_EXCLUSIVE);
+	if (request->id == request_id)
+	{
+		request->failed = failed;
+		request->sqlerrcode = sqlerrcode;
+		strlcpy(request->reason, reason, sizeof(request->reason));
+		strlcpy(request->hint, hint, sizeof(request->hint));
+		request->node_id = node_id;
+		request->done = true;
+	}
+	LWLockRelease(pgq_shared->lock);
+	request_id = 0;
+}
+
+static void
+new_uuid(uint8 *uuid)
+{
+	if (!pg_strong_random(uuid, QUORUM_UUID_SIZE))
+		elog(FATAL, "could not get random numbers");
+	uuid[0] |= 1;				/* zero means "not yet joined" */
+}
+
+/* A running primary becomes the leader of a cluster of one, in the term it writes. */
+static void
+bootstrap(void)
+{
+	static QuorumHardState hard;
+	QuorumMember *self = &hard.members.members[0];
+	char		msg[QUORUM_REASON_SIZE];
+	char		detail[QUORUM_REASON_SIZE];
+	char		hint[QUORUM_REASON_SIZE];
+	PgqIdentity identity;
+
+	hint[0] = '\0';
+	if (pgq_engine_running())
+	{
+		answer(true, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+			   "this server is a member of a cluster already", "", 0);
+		return;
+	}
+	if (RecoveryInProgress())
+	{
+		answer(true, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+			   "a standby cannot found a cluster", "Run it on the primary.", 0);
+		return;
+	}
+	if (!pgq_guc_check(msg, detail, hint))
+	{
+		answer(true, ERRCODE_INVALID_PARAMETER_VALUE, msg, hint, 0);
+		return;
+	}
+
+	memset(&hard, 0, sizeof(hard));
+	new_uuid(hard.cluster_id);
+	new_uuid(hard.uuid);
+	hard.system_identifier = GetSystemIdentifier();
+	hard.node_id = 1;
+	hard.vote = 1;
+	hard.term = GetWALInsertionTimeLine();
+	hard.members.id.term = hard.term;
+	hard.members.id.version = 1;
+	hard.members.next_node_id = 2;
+	hard.members.count = 1;
+	self->id = 1;
+	self->kind = QUORUM_VOTER;
+	self->pg_port = (uint16) PostPortNumber;
+	memcpy(self->uuid, hard.uuid, QUORUM_UUID_SIZE);
+	strlcpy(self->name, pgq_node_name, sizeof(self->name));
+	if (!pgq_guc_split_address(pgq_address, self->host, &self->quorum_port) ||
+		!pgq_state_write(&hard))
+	{
+		answer(true, ERRCODE_IO_ERROR, "the state of the new cluster could not be written",
+			   "See the server log.", 0);
+		return;
+	}
+
+	/* From here on every restart is the restart of a member: as a standby (V7). */
+	pgq_restart_mark_standby();
+	pg_atomic_write_u64(&pgq_shared->fence_term, hard.term);
+	pgq_engine_start(&hard, true);
+	pgq_engine_identity(&identity);
+	pgq_transport_set_members(&identity, &hard.members);
+	pgq_engine_notice("");
+}
+
+/* The gate of a new cluster is open: its rules apply from now on. */
+static void
+finish_bootstrap(void)
+{
+	if (!pgq_engine_running() || !pgq_engine_view()->gate_open)
+		return;
+	pg_atomic_write_u32(&pgq_shared->member, 1);
+	answer(false, 0, "", "", 1);
+}
+
+static void
+add_member(const PgqRequest *request)
+{
+	QuorumAdmin admin;
+
+	if (!pgq_engine_running())
+	{
+		answer(true, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+			   "this server is not a member of a cluster",
+			   "Run quorum.bootstrap() on the primary first.", 0);
+		return;
+	}
+	memset(&admin, 0, sizeof(admin));
+	admin.type = QUORUM_ADMIN_ADD_MEMBER;
+	admin.request_id = request->id;
+	admin.kind = request->kind;
+	admin.quorum_port = request->quorum_port;
+	strlcpy(admin.name, request->name, sizeof(admin.name));
+	strlcpy(admin.host, request->host, sizeof(admin.host));
+	pgq_engine_admin(&admin);
+}
+
+static void
+finish_add_member(void)
+{
+	const QuorumOutcome *outcome = &pgq_engine_view()->outcome;
+
+	if (!pgq_engine_running() || outcome->request_id != request_id || !outcome->done)
+		return;
+	if (outcome->failed)
+		answer(true, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, outcome->reason, "",
+			   outcome->node_id);
+	else
+		answer(false, 0, "", "", outcome->node_id);
+}
+
+/* Take a new request out of the mailbox; a copy, so that no lock is held while it runs. */
+static bool
+take_request(PgqRequest *request)
+{
+	bool		fresh;
+
+	LWLockAcquire(pgq_shared->lock, LW_EXCLUSIVE);
+	fresh = pgq_shared->request.type != PGQ_REQUEST_NONE && !pgq_shared->request.taken &&
+		!pgq_shared->request.done;
+	if (fresh)
+	{
+		pgq_shared->request.taken = true;
+		*request = pgq_shared->request;
+	}
+	LWLockRelease(pgq_shared->lock);
+	return fresh;
+}
+
+void
+pgq_join_requests(void)
+{
+	PgqRequest	request;
+
+	if (request_id == 0 && take_request(&request))
+	{
+		request_id = request.id;
+		request_type = request.type;
+		if (request.type == PGQ_REQUEST_BOOTSTRAP)
+			bootstrap();
+		else if (request.type == PGQ_REQUEST_ADD_MEMBER)
+			add_member(&request);
+	}
+	if (request_id == 0)
+		return;
+	if (request_type == PGQ_REQUEST_BOOTSTRAP)
+		finish_bootstrap();
+	else
+		finish_add_member();
+}
+
+/* Why this server does not accept; NULL when it does.  buffer: QUORUM_REASON_SIZE bytes. */
+static const char *
+refuse_invitation(const QuorumMessage *invite, char *buffer)
+{
+	char		detail[QUORUM_REASON_SIZE];
+	char		hint[QUORUM_REASON_SIZE];
+	int			index = quorum_members_find(&invite->members, invite->node_id);
+
+	if (index < 0 || quorum_members_find(&invite->members, invite->from) < 0)
+		return "the invitation does not name its guest and its host";
+	if (strcmp(invite->members.members[index].name, pgq_node_name) != 0)
+	{
+		snprintf(buffer, QUORUM_REASON_SIZE, "the server at that address has quorum.node_name \"%s\"",
+				 pgq_node_name);
+		return buffer;
+	}
+	if (invite->system_identifier != GetSystemIdentifier())
+		return "the server is no copy of this cluster: its system identifier differs";
+	if (!RecoveryInProgress())
+		return "the server is not a standby";
+	if (!pgq_guc_check(buffer, detail, hint))
+		return buffer;
+	return NULL;
+}
+
+/* Say no: dial the leader for that purpose only. */
+static void
+send_refusal(const QuorumMessage *invite, const char *reason)
+{
+	PgqIdentity identity;
+
+	memset(&identity, 0, sizeof(identity));
+	identity.member = true;
+	identity.node_id = invite->node_id;
+	identity.system_identifier = GetSystemIdentifier();
+	identity.boot_nonce = pgq_shared->boot_nonce;
+	memcpy(identity.cluster_id, invite->cluster_id, QUORUM_UUID_SIZE);
+	memset(&refusal, 0, sizeof(refusal));
+	refusal.type = QUORUM_MSG_INVITE_REPLY;
+	refusal.from = invite->node_id;
+	refusal.to = invite->from;
+	refusal.term = invite->term;
+	refusal.accepted = false;
+	strlcpy(refusal.reason, reason, sizeof(refusal.reason));
+	ereport(LOG, (errmsg("quorum: invitation refused: %s", reason)));
+	pgq_transport_set_members(&identity, &invite->members);
+}
+
+void
+pgq_join_connected(QuorumNodeId peer)
+{
+	PgqIdentity nobody;
+	QuorumMemberSet none;
+
+	if (refusal.type == 0 || refusal.to != peer)
+		return;
+	pgq_transport_send(&refusal);
+	pgq_transport_flush();
+	memset(&refusal, 0, sizeof(refusal));
+	memset(&nobody, 0, sizeof(nobody));
+	memset(&none, 0, sizeof(none));
+	nobody.system_identifier = GetSystemIdentifier();
+	nobody.boot_nonce = pgq_shared->boot_nonce;
+	pgq_transport_set_members(&nobody, &none);
+}
+
+void
+pgq_join_invited(const QuorumMessage *invite)
+{
+	static QuorumHardState hard;
+	char		buffer[QUORUM_REASON_SIZE];
+	const char *why = refuse_invitation(invite, buffer);
+
+	if (why != NULL)
+	{
+		send_refusal(invite, why);
+		return;
+	}
+	memset(&hard, 0, sizeof(hard));
+	memcpy(hard.cluster_id, invite->cluster_id, QUORUM_UUID_SIZE);
+	hard.system_identifier = invite->system_identifier;
+	hard.node_id = invite->node_id;
+	new_uuid(hard.uuid);
+	hard.term = invite->term;
+	hard.members = invite->members;
+	if (!pgq_state_write(&hard))
+	{
+		send_refusal(invite, "its state file could not be written");
+		return;
+	}
+	ereport(LOG, (errmsg("quorum: invited as node %u, joining", hard.node_id)));
+
+	/* The leader invites again; the member that boots answers. */
+	pgq_request_restart(PGQ_RESTART_FAST, "this server joins its cluster");
+}
