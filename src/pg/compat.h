@@ -90,4 +90,31 @@
 #include "replication/syncrep.h"
 #endif
 
+/*
+ * The connect member of WalReceiverFunctions: 16 added must_use_password, 17 added
+ * replication.  ARGS(text) passes everything on with another connection string.
+ */
+#if PG_VERSION_NUM >= 170000
+#define PGQ_WALRCV_CONNECT_PARAMS \
+	const char *conninfo, bool replication, bool logical, bool must_use_password, \
+	const char *appname, char **err
+#define PGQ_WALRCV_CONNECT_ARGS(text) \
+	(text), replication, logical, must_use_password, appname, err
+#elif PG_VERSION_NUM >= 160000
+#define PGQ_WALRCV_CONNECT_PARAMS \
+	const char *conninfo, bool logical, bool must_use_password, const char *appname, char **err
+#define PGQ_WALRCV_CONNECT_ARGS(text) (text), logical, must_use_password, appname, err
+#else
+#define PGQ_WALRCV_CONNECT_PARAMS \
+	const char *conninfo, bool logical, const char *appname, char **err
+#define PGQ_WALRCV_CONNECT_ARGS(text) (text), logical, appname, err
+#endif
+
+/* In the walreceiver: from 18 on CHECK_FOR_INTERRUPTS() does it all. */
+#if PG_VERSION_NUM >= 180000
+#define PGQ_WALRCV_INTERRUPTS() CHECK_FOR_INTERRUPTS()
+#else
+#define PGQ_WALRCV_INTERRUPTS() ProcessWalRcvInterrupts()
+#endif
+
 #endif							/* PGQ_COMPAT_H */

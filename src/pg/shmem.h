@@ -12,6 +12,7 @@
 
 #include "postgres.h"
 
+#include "access/xlogdefs.h"
 #include "port/atomics.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -33,6 +34,10 @@ typedef enum PgqMembership
 typedef struct PgqStreamReport
 {
 	pid_t		pid;			/* live walreceiver; 0 = none */
+	Latch	   *latch;			/* of that process; NULL = none */
+	QuorumTerm	term;			/* accepted term when it chose its source; 0 = it has none */
+	bool		busy;			/* inside libpq: only a signal ends it */
+	bool		leave;			/* worker's order: source is not the accepted leader any more */
 	bool		connected;		/* to the accepted leader */
 	QuorumNodeId source;		/* node it streams from */
 	TimeLineID	tli;			/* timeline of the current START_REPLICATION; 0 = none */

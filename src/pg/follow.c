@@ -1,0 +1,207 @@
+/*
+ * follow.c
+ *	  Decides which leader this node's walreceiver may follow.
+ *
+ * Not the connection itself (stream.c), nor who the leader is (the core): this is the
+ * meeting of what the worker publishes with what the disk of this node allows.
+ *
+ * Rules: S3 (only the accepted leader, whatever the configuration says), V4 (a newer
+ * timeline's empty segment must not hide acknowledged WAL), V6 (ii) (recovery never
+ * turns back from a timeline of which nothing arrived).
+ */
+#include "postgres.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "access/xlogrecovery.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+
+#include "follow.h"
+#include "guc.h"
+#include "promote.h"
+#include "slots.h"
+#include "stream.h"
+#include "timeline.h"
+
+static bool follow_find_leader(const QuorumView *view, QuorumMember *leader);
+static void follow_append_option(StringInfo text, const char *keyword, const char *value);
+
+void
+pgq_stream_follow_changed(void)
+{
+	PgqStreamReport *report = &pgq_shared->stream;
+	uint64		fence = pg_atomic_read_u64(&pgq_shared->fence_term);
+	QuorumNodeId leader;
+	QuorumTerm	term;
+	Latch	   *latch;
+	pid_t		kill_pid = 0;
+
+	LWLockAcquire(pgq_shared->lock, LW_SHARED);
+	leader = pgq_shared->view.leader;
+	term = pgq_shared->view.term;
+	LWLockRelease(pgq_shared->lock);
+
+	SpinLockAcquire(&pgq_shared->stream_mutex);
+	latch = report->latch;
+
+	/* a leader that is merely silent may go on sending until somebody else is accepted */
+	if (report->pid != 0 && report->term != 0 &&
+		(fence > report->term || term > report->term ||
+		 (leader != QUORUM_NO_NODE && leader != report->source)))
+	{
+		report->leave = true;
+		if (report->busy)
+			kill_pid = report->pid;
+	}
+	SpinLockRelease(&pgq_shared->stream_mutex);
+
+	if (kill_pid != 0)
+		(void) kill(kill_pid, SIGTERM);
+	else if (latch != NULL)
+		SetLatch(latch);
+
+	/* the startup process may be sleeping through wal_retrieve_retry_interval */
+	if (RecoveryInProgress())
+		WakeupRecovery();
+}
+
+/* Point this process at the accepted leader, if there is one and our log fits its log. */
+bool
+pgq_follow_take_leader(QuorumMember *leader, QuorumTerm *term)
+{
+	static QuorumView view;		/* too large for the stack's taste */
+	PgqStreamReport *report = &pgq_shared->stream;
+	bool		taken = true;
+
+	if (!pgq_shmem_copy_view(&view) || !follow_find_leader(&view, leader))
+		return false;
+
+	SpinLockAcquire(&pgq_shared->stream_mutex);
+	if (report->diverged && report->diverged_term == view.term)
+		taken = false;
+	else
+	{
+		report->diverged = false;
+		report->source = view.leader;
+		report->term = view.term;
+		report->leave = false;
+		report->busy = true;
+	}
+	SpinLockRelease(&pgq_shared->stream_mutex);
+	if (!taken)
+		return false;
+
+	*term = view.term;
+
+	/* a leader published before our choice was visible did not find us: look again */
+	if (pgq_shmem_copy_view(&view) && view.leader == leader->id && view.term == *term)
+		return true;
+
+	SpinLockAcquire(&pgq_shared->stream_mutex);
+	report->busy = false;
+	SpinLockRelease(&pgq_shared->stream_mutex);
+	SetLatch(MyLatch);
+	return false;
+}
+
+static bool
+follow_find_leader(const QuorumView *view, QuorumMember *leader)
+{
+	if (view->leader == QUORUM_NO_NODE || view->leader == view->node_id || view->closed ||
+		view->term < pg_atomic_read_u64(&pgq_shared->fence_term))
+		return false;
+
+	for (int i = 0; i < view->member_count; i++)
+	{
+		*leader = view->members[i].member;
+		if (leader->id == view->leader)
+			return leader->pg_port != 0;
+	}
+	return false;
+}
+
+static void
+follow_append_option(StringInfo text, const char *keyword, const char *value)
+{
+	appendStringInfo(text, " %s='", keyword);
+	for (; *value != '\0'; value++)
+	{
+		if (*value == '\'' || *value == '\\')
+			appendStringInfoChar(text, '\\');
+		appendStringInfoChar(text, *value);
+	}
+	appendStringInfoChar(text, '\'');
+}
+
+/* The last of two equal keywords counts: first what users may change, last what they may not. */
+char *
+pgq_follow_conninfo(const QuorumMember *leader)
+{
+	StringInfoData text;
+	char		number[16];
+	char		name[NAMEDATALEN];
+	const char *options = pgq_conninfo ? pgq_conninfo : "";
+
+	if (strncmp(options, "postgres://", 11) == 0 || strncmp(options, "postgresql://", 13) == 0)
+		return NULL;
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, "keepalives_idle=5 keepalives_interval=2 keepalives_count=3"
+						   " tcp_user_timeout=10000 ");
+	appendStringInfoString(&text, options);
+	follow_append_option(&text, "host", leader->host);
+	follow_append_option(&text, "hostaddr", "");
+	snprintf(number, sizeof(number), "%u", leader->pg_port);
+	follow_append_option(&text, "port", number);
+	pgq_slot_name(pgq_shared->boot_node_id, name);
+	follow_append_option(&text, "application_name", name);
+	follow_append_option(&text, "target_session_attrs", "any");
+	return text.data;
+}
+
+/*
+ * V6 (ii): the timeline that recovery is aiming at, when it is one of which no record
+ * has arrived: the newest whose history our log fits into.  0 = none.
+ */
+TimeLineID
+pgq_follow_adopted_timeline(TimeLineID tli, XLogRecPtr lsn)
+{
+	static PgqHistory history;
+
+	for (TimeLineID newest = pgq_newest_timeline(); newest > tli; newest--)
+	{
+		if (pgq_history_load(&history, newest) && pgq_history_has_parent(&history) &&
+			pgq_history_contains(&history, tli, lsn))
+			return newest;
+	}
+	return 0;
+}
+
+/*
+ * V4: recovery reads a segment from the newest timeline that has it.  A crash right
+ * after a change of timeline can leave that file empty while the same segment of the
+ * older timeline holds WAL that this node acknowledged: read that one.
+ */
+bool
+pgq_follow_hides_wal(TimeLineID tli, XLogRecPtr lsn)
+{
+	char		path[MAXPGPATH];
+	XLogSegNo	segment;
+
+	XLByteToSeg(lsn, segment, wal_segment_size);
+	XLogFilePath(path, tli, segment, wal_segment_size);
+	if (access(path, F_OK) != 0)
+		return false;
+
+	for (TimeLineID newer = pgq_newest_timeline(); newer > tli; newer--)
+	{
+		XLogFilePath(path, newer, segment, wal_segment_size);
+		if (access(path, F_OK) == 0)
+			return true;
+	}
+	return false;
+}
