@@ -1,0 +1,369 @@
+
+=head1 NAME
+
+QuorumCluster - a pg_quorum cluster of real servers for TAP tests
+
+=head1 SYNOPSIS
+
+  my $cluster = QuorumCluster->new('drill', nodes => 3);
+  my $old = $cluster->leader;
+  $cluster->kill_postmaster($old);
+  my $new = $cluster->wait_for_leader(not => $old);
+
+Waits are for conditions, with a limit; nothing sleeps in the hope that something
+has happened.  When a test fails, the end of every server log is printed.
+
+=cut
+
+package QuorumCluster;
+
+use strict;
+use warnings;
+
+use Carp;
+use POSIX qw(:sys_wait_h);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+my $secret = 'a secret that only the tests of this cluster know';
+my @clusters;
+
+# Milliseconds; short enough for fast tests, long enough for two busy cores.
+my $default_lease = 1000;
+
+sub new
+{
+	my ($class, $name, %options) = @_;
+	my $self = bless {
+		name => $name,
+		nodes => [],
+		lease => $options{lease} // $default_lease,
+		conf => $options{conf} // '',
+	}, $class;
+	push @clusters, $self;
+
+	$self->_found;
+	$self->join_node for 2 .. ($options{nodes} // 3);
+	return $self;
+}
+
+sub lease { return $_[0]{lease}; }
+sub nodes { return @{ $_[0]{nodes} }; }
+sub node { return $_[0]{nodes}[ $_[1] - 1 ]; }
+
+sub secret { return $secret; }
+
+# Settings of one member; the rest comes from the node it was copied from.
+sub _configure
+{
+	my ($self, $node, $number) = @_;
+	my $port = PostgreSQL::Test::Cluster::get_free_port();
+
+	$node->{quorum_name} = "n$number";
+	$node->{quorum_port} = $port;
+	PostgreSQL::Test::Utils::append_to_file($node->data_dir . '/postgresql.conf', qq{
+quorum.node_name = 'n$number'
+quorum.address = '127.0.0.1:$port'
+port = @{[ $node->port ]}
+});
+	$self->write_secret($node, $secret);
+}
+
+sub write_secret
+{
+	my ($self, $node, $text) = @_;
+	my $file = $node->data_dir . '/pg_quorum.secret';
+
+	unlink $file;
+	open(my $fh, '>', $file) or croak "$file: $!";
+	chmod 0600, $fh;
+	print $fh "$text\n";
+	close $fh;
+}
+
+sub _found
+{
+	my ($self) = @_;
+	my $node = PostgreSQL::Test::Cluster->new("$self->{name}_n1");
+
+	$node->init(allows_streaming => 1, extra => ['--data-checksums']);
+	$node->append_conf('postgresql.conf', qq{
+shared_preload_libraries = 'pg_quorum'
+listen_addresses = '127.0.0.1'
+fsync = on
+full_page_writes = on
+restart_after_crash = on
+log_min_messages = log
+log_line_prefix = '%m %b[%p] %q%a '
+log_statement = none
+log_replication_commands = off
+shared_buffers = 16MB
+max_wal_senders = 12
+max_replication_slots = 12
+quorum.lease_duration = $self->{lease}
+$self->{conf}
+});
+	$self->_configure($node, 1);
+	push @{ $self->{nodes} }, $node;
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION pg_quorum');
+	$node->safe_psql('postgres', 'SELECT quorum.bootstrap()');
+	$self->wait_for_leader;
+}
+
+# A copy of the leader's data directory, as a standby that belongs to nobody yet.
+sub copy_of_leader
+{
+	my ($self, $number) = @_;
+	my $leader = $self->wait_for_leader;
+	my $node = PostgreSQL::Test::Cluster->new("$self->{name}_n$number");
+	my $backup = "for_n$number";
+
+	$leader->backup($backup);
+	$node->init_from_backup($leader, $backup, has_streaming => 1);
+	# init_from_backup keeps the port line of the source last; ours must win.
+	$self->_configure($node, $number);
+	return $node;
+}
+
+sub join_node
+{
+	my ($self) = @_;
+	my $number = 1 + scalar @{ $self->{nodes} };
+	my $node = $self->copy_of_leader($number);
+
+	push @{ $self->{nodes} }, $node;
+	$node->start;
+	my $leader = $self->wait_for_leader;
+	$leader->safe_psql('postgres',
+		"SELECT quorum.add_member('n$number', '127.0.0.1:$node->{quorum_port}')");
+	return $node;
+}
+
+# Ask one node without dying: undef when it does not answer.
+sub ask
+{
+	my ($self, $node, $sql, %options) = @_;
+	my ($out, $err) = ('', '');
+	my $timed_out = 0;
+
+	my $rc = $node->psql('postgres', $sql,
+		stdout => \$out, stderr => \$err,
+		timeout => $options{timeout} // 5, timed_out => \$timed_out,
+		on_error_die => 0);
+	$self->{last_error} = $timed_out ? 'timed out' : $err;
+	return undef if $timed_out || !defined $rc || $rc != 0;
+	return $out;
+}
+
+# Wait until $check returns something true, and return it.
+sub wait_until
+{
+	my ($self, $what, $check, $limit) = @_;
+	my $until = time() + ($limit // 60);
+
+	while (1)
+	{
+		my $result = $check->();
+		return $result if $result;
+		last if time() > $until;
+		usleep(20_000);
+	}
+	$self->show_logs;
+	croak "waited in vain for: $what";
+}
+
+sub _answers
+{
+	my ($self, $node) = @_;
+	return !$node->{frozen} && -f $node->data_dir . '/postmaster.pid';
+}
+
+# The node that leads with an open gate; dies when there is none in time.
+sub wait_for_leader
+{
+	my ($self, %options) = @_;
+
+	return $self->wait_until('a leader with an open gate', sub {
+		for my $node ($self->nodes)
+		{
+			next if defined $options{not} && $node == $options{not};
+			next unless $self->_answers($node);
+			my $gate = $self->ask($node,
+				"SELECT role || ' ' || gate FROM quorum.status");
+			return $node if defined $gate && $gate eq 'leader open';
+		}
+		return undef;
+	}, $options{limit});
+}
+
+sub leader { return $_[0]->wait_for_leader; }
+
+sub followers
+{
+	my ($self) = @_;
+	my $leader = $self->wait_for_leader;
+	return grep { $_ != $leader } $self->nodes;
+}
+
+# Every given node (default: all others) acknowledges WAL of the current term.
+sub wait_for_followers
+{
+	my ($self, @nodes) = @_;
+	my $leader = $self->wait_for_leader;
+	@nodes = grep { $_ != $leader } $self->nodes unless @nodes;
+	my $names = join(',', map { "'$_->{quorum_name}'" } @nodes);
+	my $count = scalar @nodes;
+
+	return $self->wait_until("followers $names", sub {
+		my $streaming = $self->ask($leader, qq{
+			SELECT count(*) FROM quorum.replication
+			WHERE direction = 'to' AND node IN ($names) AND counted});
+		return defined $streaming && $streaming == $count;
+	});
+}
+
+sub postmaster_pid
+{
+	my ($self, $node) = @_;
+	my $file = $node->data_dir . '/postmaster.pid';
+
+	open(my $fh, '<', $file) or return undef;
+	my $pid = <$fh>;
+	close $fh;
+	chomp $pid if defined $pid;
+	return $pid;
+}
+
+# All processes of a node: the postmaster and its children.
+sub processes
+{
+	my ($self, $node) = @_;
+	my $postmaster = $self->postmaster_pid($node) // return;
+	my @pids = ($postmaster);
+
+	for my $stat (glob('/proc/[0-9]*/stat'))
+	{
+		open(my $fh, '<', $stat) or next;
+		my $line = <$fh> // next;
+		close $fh;
+		next unless $line =~ /^(\d+) \(.*\) \S (\d+)/s;
+		push @pids, $1 if $2 == $postmaster;
+	}
+	return @pids;
+}
+
+sub kill_postmaster
+{
+	my ($self, $node) = @_;
+	my $pid = $self->postmaster_pid($node);
+	my @children = $self->processes($node);
+
+	kill 'KILL', $pid;
+	$self->_gone($node, @children);
+}
+
+sub kill_all
+{
+	my ($self, $node) = @_;
+	my @pids = $self->processes($node);
+
+	kill 'KILL', @pids;
+	$self->_gone($node, @pids);
+}
+
+# Wait for the end of the processes, so that the data directory can be started again.
+sub _gone
+{
+	my ($self, $node, @pids) = @_;
+
+	$node->{dead} = 1;
+	$self->wait_until('end of killed processes', sub {
+		return !grep { _runs($_) } @pids;
+	});
+	unlink $node->data_dir . '/postmaster.pid';
+	$node->{_pid} = undef;
+}
+
+sub _runs
+{
+	my ($pid) = @_;
+	open(my $fh, '<', "/proc/$pid/stat") or return 0;
+	my $line = <$fh> // return 0;
+	close $fh;
+	return $line !~ /^\d+ \(.*\) [ZX]/s;
+}
+
+sub start
+{
+	my ($self, $node) = @_;
+	$node->start;
+	$node->{dead} = 0;
+}
+
+sub freeze
+{
+	my ($self, $node) = @_;
+	my @pids = $self->processes($node);
+	kill 'STOP', @pids;
+	$node->{frozen} = \@pids;
+}
+
+sub thaw
+{
+	my ($self, $node) = @_;
+	kill 'CONT', @{ $node->{frozen} // [] };
+	$node->{frozen} = undef;
+}
+
+# A text in the node's log since $offset (see log_size); waits for it.
+sub wait_for_log
+{
+	my ($self, $node, $regexp, $offset) = @_;
+	return $self->wait_until("log of $node->{quorum_name}: $regexp", sub {
+		my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset // 0);
+		return $log =~ $regexp;
+	});
+}
+
+sub log_size
+{
+	my ($self, $node) = @_;
+	return -s $node->logfile;
+}
+
+sub show_logs
+{
+	my ($self) = @_;
+
+	for my $node ($self->nodes)
+	{
+		my $log = eval { PostgreSQL::Test::Utils::slurp_file($node->logfile) } // '';
+		my @lines = split /\n/, $log;
+		@lines = @lines[ -60 .. -1 ] if @lines > 60;
+		diag("---- $node->{quorum_name}");
+		diag($_) for @lines;
+	}
+}
+
+# Nothing of ours may stay: a stopped process cannot be shut down.
+END
+{
+	my $status = $?;
+
+	for my $cluster (@clusters)
+	{
+		for my $node ($cluster->nodes)
+		{
+			$cluster->thaw($node) if $node->{frozen};
+		}
+		$cluster->show_logs if !Test::More->builder->is_passing;
+	}
+	$? = $status;
+}
+
+$SIG{INT} = $SIG{TERM} = sub { exit 1 };
+
+1;
