@@ -53,6 +53,7 @@ pgq_facts_read(QuorumFacts *facts)
 		facts->replay_lsn = GetXLogReplayRecPtr(&tli);
 		if (facts->replay_lsn != InvalidXLogRecPtr)
 		{
+			facts->replay_tli = tli;
 			facts->position.tli = tli;
 			facts->position.lsn = facts->replay_lsn;
 		}
