@@ -12,6 +12,7 @@
 # drill: FAULT=kill|killall|freeze  ROUNDS=n  NODES=n      sim: SEEDS=n [SECONDS=n] or SEED=n [LOG=full]
 
 PG_CONFIG ?= pg_config
+CC = gcc
 export PG_CONFIG
 
 all:
@@ -127,7 +128,7 @@ build/drill/writer: test/drill/writer.c
 installed:
 	@echo "building and installing pg_quorum for $$($(PG_CONFIG) --version)"
 	@mkdir -p build
-	@$(MAKE) --no-print-directory all writer >build/make.log 2>&1 && $(MAKE) --no-print-directory install >>build/make.log 2>&1 \
+	@$(MAKE) -s --no-print-directory all writer >build/make.log 2>&1 && $(MAKE) -s --no-print-directory install >>build/make.log 2>&1 \
 	 || { cat build/make.log; exit 1; }
 
 drill-run: installed

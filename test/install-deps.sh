@@ -21,20 +21,20 @@ bindir=$("$pg_config" --bindir 2>/dev/null) || true
 
 have_tool() { command -v "$1" >/dev/null 2>&1; }
 have_perl() { perl "-M$1" -e 1 2>/dev/null; }
-have_header() { echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1; }
+have_headers() { echo '#include <stdio.h>' | gcc -E - >/dev/null 2>&1; }
 
-have_tool gcc && have_tool cc && have_tool nm || need gcc
-have_tool cc && ! have_header && need libc6-dev
-have_tool gcc || need libc6-dev
+have_tool gcc && have_tool nm || need gcc
+have_tool gcc && have_headers || need libc6-dev
 have_tool perl && have_tool prove && have_perl TAP::Parser || need perl
 have_tool perl && have_perl IPC::Run || need libipc-run-perl
-[ -n "$version" ] && [ -e "$(dirname "$pgxs")/../../config/install-sh" ] && [ -e "$pgxs" ] || need server-dev
+[ -n "$version" ] && [ -e "$pgxs" ] && [ -e "$("$pg_config" --includedir-server)/postgres.h" ] || need server-dev
 [ -n "$version" ] && [ -e "$("$pg_config" --includedir)/libpq-fe.h" ] || need libpq-dev
 for program in postgres initdb pg_ctl pg_basebackup pgbench psql; do
 	[ -n "$bindir" ] && [ -x "$bindir/$program" ] || need server
 done
 
 [ -n "$packages" ] || exit 0
+[ -z "${INSTALL_DEPS_AGAIN:-}" ] || fail "still missing after the installation:$packages"
 
 # ---- how to get it ------------------------------------------------------------------------
 
@@ -42,6 +42,10 @@ have_tool apt-get || fail "missing here:$packages (server = PostgreSQL with pgbe
 	"this script can install them on Debian and its relatives only"
 [ "$(id -u)" = 0 ] || fail "missing:$packages; run this with sudo once"
 [ "$pg_config" = pg_config ] || [ -n "$version" ] || fail "PG_CONFIG=$pg_config does not exist"
+case $bindir in
+	'' | /usr/lib/postgresql/*) ;;
+	*) fail "missing:$packages; PG_CONFIG names a PostgreSQL in $bindir that is no package: complete it yourself" ;;
+esac
 
 export DEBIAN_FRONTEND=noninteractive
 quietly() { "$@" >"$log" 2>&1 || { cat "$log" >&2; fail "failed: $*"; }; }
@@ -76,3 +80,5 @@ esac
 # shellcheck disable=SC2086
 quietly apt-get install -y --no-install-recommends $list
 say "done"
+restore
+INSTALL_DEPS_AGAIN=1 exec "$0"

@@ -198,7 +198,7 @@ sub strike
 	my @pids = $cluster->pids($node);
 	my $postmaster = $cluster->postmaster_pid($node);
 
-	QuorumNodes::note_segments($postmaster);
+	QuorumNodes::note_segments(@pids);
 	$fault_at = time();
 	if ($option{fault} eq 'kill') { kill 'KILL', $postmaster }
 	elsif ($option{fault} eq 'killall') { kill 'KILL', $postmaster, @pids; $cluster->signal_all($node, 'KILL') }

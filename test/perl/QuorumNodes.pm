@@ -9,7 +9,6 @@ package QuorumNodes;
 
 use strict;
 use warnings;
-use Cwd ();
 use File::Path ();
 use File::Temp ();
 use IO::Socket::INET ();
@@ -31,20 +30,21 @@ sub unprivileged_user
 	die "there is neither a user postgres nor a user nobody to run the servers\n";
 }
 
-# Make a directory below /tmp for the unprivileged user, copy the given files there (the
-# clone may be out of its sight), become that user, and leave a janitor behind that clears
-# away every process however this one ends.
+# Make a directory below /tmp for the unprivileged user, copy the given files or trees there
+# (the clone may be out of its sight), become that user, and leave a janitor behind that
+# clears away every process however this one ends.
 sub open_workspace
 {
 	my ($name, @files) = @_;
 
 	umask 077;
 	$workspace = File::Temp::mkdtemp("/tmp/pg_quorum-$name-XXXX");
-	my @copies = map { my $copy = "$workspace/" . (split m{/})[-1]; copy_file($_, $copy); $copy } @files;
+	my @copies = map { "$workspace/" . (split m{/})[-1] } @files;
+	system('cp', '-R', @files, $workspace) == 0 or die "could not copy to $workspace\n" if @files;
 	if ($> == 0)
 	{
 		my ($user, $uid, $gid) = unprivileged_user();
-		chown $uid, $gid, $workspace, @copies or die "chown $workspace: $!\n";
+		system('chown', '-R', "$uid:$gid", $workspace) == 0 or die "chown $workspace failed\n";
 		$) = "$gid $gid";
 		$( = $gid;
 		POSIX::setuid($uid) or die "setuid: $!\n";
@@ -56,17 +56,6 @@ sub open_workspace
 	$owner_pid = $$;
 	start_janitor();
 	return ($workspace, @copies);
-}
-
-sub copy_file
-{
-	my ($from, $to) = @_;
-	open(my $in, '<:raw', $from) or die "$from: $!\n";
-	open(my $out, '>:raw', $to) or die "$to: $!\n";
-	local $/ = \65536;
-	print $out $_ while <$in>;
-	close $out or die "$to: $!\n";
-	chmod 0700, $to;
 }
 
 sub start_janitor
@@ -126,22 +115,30 @@ sub note_segments
 	print $list "$_\n" for sort keys %names;
 }
 
+# End every process of the workspace: servers get an immediate stop first.
 sub sweep
 {
-	my @pid_files = glob("$workspace/*/postmaster.pid");
-	my %shm_ids = map { my @line = split /\s+/, (read_lines($_))[6] // ''; @line > 1 ? ($line[-1] => 1) : () } @pid_files;
 	my @pids = pids_below($workspace);
+	my %dirs = map { $_ => 1 } grep { defined } map({ readlink "/proc/$_/cwd" } @pids), glob("$workspace/*");
+	my (@servers, @shm_ids);
 
+	for my $dir (keys %dirs)
+	{
+		my @lines = read_lines("$dir/postmaster.pid") or next;
+		push @servers, $lines[0];
+		push @shm_ids, $1 if ($lines[6] // '') =~ /\d+\s+(\d+)/;
+	}
 	note_segments(@pids);
 	kill 'CONT', @pids;
-	kill 'QUIT', map { (read_lines($_))[0] // () } grep { -e } @pid_files;    # immediate stop
+	my %ours = map { $_ => 1 } @pids;
+	kill 'QUIT', grep { $ours{$_} } @servers;
 	my $polite = Time::HiRes::time() + 3;
 	while (@pids = pids_below($workspace))
 	{
 		kill 'KILL', @pids if Time::HiRes::time() > $polite;
 		Time::HiRes::sleep(0.02);
 	}
-	shmctl($_, 0, 0) for keys %shm_ids;                                       # 0 = IPC_RMID
+	shmctl($_, 0, 0) for @shm_ids;    # 0 = IPC_RMID
 	unlink read_lines("$workspace/segments");
 }
 

@@ -1,0 +1,216 @@
+#!/usr/bin/perl
+# run.pl
+#	  Every test in one go, cheapest first, and one line at the end: N passed, N failed.
+#
+# What needs no server runs as the caller (root, mostly: it installs); servers run as an
+# unprivileged user in a workspace of their own.  Started by `make test`.
+use strict;
+use warnings;
+use FindBin ();
+use lib "$FindBin::RealBin/perl";
+use QuorumNodes;
+use TAP::Parser;
+use Time::HiRes qw(time);
+
+my $source = "$FindBin::RealBin/..";
+chdir $source or die "$source: $!\n";
+my $pg_config = $ENV{PG_CONFIG} || 'pg_config';
+my $make = $ENV{MAKE} || 'make';
+my $sim_seeds = 2000;
+
+my ($passed, $failed, $skipped) = (0, 0, 0);
+my @failures;
+my $workspace;
+my $started = time();
+$| = 1;
+$SIG{$_} = sub { print "\ninterrupted\n"; exit 130 } for qw(INT TERM HUP);
+
+sub pg_config { my $value = `$pg_config --$_[0]`; chomp $value; return $value }
+
+# ---- the kinds of suites -------------------------------------------------------------------
+
+sub heading { printf "\n== %s\n", $_[0] }
+
+sub count
+{
+	my ($name, $ok, $bad, $skip) = @_;
+	$passed += $ok;
+	$failed += $bad;
+	$skipped += $skip // 0;
+	push @failures, $name if $bad;
+	return $bad;
+}
+
+# A command that is one test by itself.
+sub command
+{
+	my ($name, @command) = @_;
+	my $begin = time();
+	my $pid = open(my $out, '-|') // die "fork: $!\n";
+	if ($pid == 0)
+	{
+		open(STDERR, '>&', \*STDOUT);
+		{ no warnings 'exec'; exec { $command[0] } @command }
+		print "cannot run $command[0]: $!\n";
+		POSIX::_exit(127);
+	}
+	my @lines = <$out>;
+	close $out;
+	my $bad = $? != 0;
+	splice @lines, 0, @lines - ($bad ? 200 : 3) if @lines > ($bad ? 200 : 3);
+	print map { "   $_" } @lines;
+	printf "%s - %s (%.0f s)\n", $bad ? 'not ok' : 'ok', $name, time() - $begin;
+	count($name, !$bad, $bad ? 1 : 0);
+	return !$bad;
+}
+
+# A program that prints TAP; what it says beside is shown when something failed.
+sub tap
+{
+	my ($name, @command) = @_;
+	my $begin = time();
+	my $parser = TAP::Parser->new({ exec => \@command, merge => 1 });
+	my (@said, $ok, $bad, $skip);
+	($ok, $bad, $skip) = (0, 0, 0);
+
+	while (my $result = $parser->next)
+	{
+		push @said, $result->raw;
+		next if !$result->is_test;
+		if ($result->has_skip) { $skip++ }
+		elsif ($result->is_ok) { $ok++ }
+		else { $bad++; print '   ', $result->raw, "\n" }
+	}
+	my @why = $parser->parse_errors;
+	push @why, 'exit status ' . $parser->exit if $parser->exit && !$bad;
+	push @why, 'said nothing' if !@said;
+	$bad ||= 1 if @why;
+	if ($bad)
+	{
+		splice @said, 0, @said - 120 if @said > 120;
+		print map { "   | $_\n" } @said;
+		print map { "   $_\n" } @why;
+	}
+	printf "%s - %s: %d passed%s%s (%.0f s)\n", $bad ? 'not ok' : 'ok', $name, $ok, $bad ? ", $bad failed" : '',
+	  $skip || $parser->skip_all ? ', ' . ($skip || 'all') . ' skipped' : '', time() - $begin;
+	return count($name, $ok, $bad, $skip);
+}
+
+# pg_regress: "test x ... ok" until 15, "ok 1 - x" since 16.
+sub regress
+{
+	my ($name, @command) = @_;
+	my ($ok, $bad) = (0, 0);
+	my $begin = time();
+	my ($status, $text) = QuorumNodes::run(@command);
+
+	for (split /\n/, $text)
+	{
+		if (/^(?:test|\s+)\s*\S+\s+\.\.\. ok\b/ || /^ok \d+/) { $ok++ }
+		elsif (/\.\.\. FAILED/ || /^not ok \d+/) { $bad++; print "   $_\n" }
+	}
+	if ($status != 0 || $bad)
+	{
+		$bad ||= 1;
+		print map { "   | $_\n" } split /\n/, $text;
+		for my $file ("$workspace/regress/regression.diffs", "$workspace/regress/log/postmaster.log")
+		{
+			my @lines = QuorumNodes::read_lines($file);
+			splice @lines, 200 if @lines > 200;
+			print "   --- $file\n", map { "   | $_\n" } @lines;
+		}
+	}
+	printf "%s - %s: %d passed%s (%.0f s)\n", $bad ? 'not ok' : 'ok', $name, $ok, $bad ? ", $bad failed" : '', time() - $begin;
+	return count($name, $ok, $bad);
+}
+
+# ---- the suites ----------------------------------------------------------------------------
+
+sub without_server
+{
+	my @quiet = ($make, '-s', '--no-print-directory');
+
+	heading('rules of style, purity of the core, build without warnings');
+	tap('tidy', 'test/tidy.sh');
+	command('the core is pure', @quiet, 'core');
+	command('builds without warnings', @quiet, 'WERROR=1', 'all')
+	  && command('installs', @quiet, 'WERROR=1', 'install')
+	  or return 0;
+
+	heading('the core alone');
+	if (command('unit tests build', @quiet, 'unit-build'))
+	{
+		tap($_, $_) for map { s{.*/(.*)\.c$}{build/core-tests/$1}r } sort glob('test/core/test_*.c');
+	}
+	if (command('scenarios build', @quiet, 'scenarios-build'))
+	{
+		tap('scenarios', 'build/sim/quorum_scenario', sort glob('test/scenarios/*.txt'));
+	}
+	command('simulator builds', @quiet, 'sim-build')
+	  && command("simulator, $sim_seeds fresh seeds", 'build/sim/quorum_sim', '--seeds', $sim_seeds);
+	return 1;
+}
+
+sub with_servers
+{
+	my $pgxs = pg_config('pgxs');
+	my $bindir = pg_config('bindir');
+	my $pg_test = $pgxs =~ s{/makefiles/pgxs\.mk$}{/test}r;
+	my $major = pg_config('version') =~ /(\d+)/ ? $1 : 0;
+	command('the drill\'s client builds', $make, '-s', '--no-print-directory', 'writer') or return;
+	my @sql = map { m{sql/(.*)\.sql} } sort glob('sql/*.sql');
+	my @programs = sort glob('test/t/*.pl');
+
+	($workspace) = QuorumNodes::open_workspace('test', grep { -e } qw(sql expected test build/drill/writer));
+	chdir $workspace;
+	mkdir "$workspace/regress";
+
+	heading("SQL, on a server of PostgreSQL $major");
+	my $config = "$workspace/test/regress.conf";
+	regress('pg_regress', "$pg_test/regress/pg_regress", "--inputdir=$workspace", "--outputdir=$workspace/regress",
+		"--bindir=$bindir", "--temp-instance=$workspace/regress/instance", -e $config ? "--temp-config=$config" : (),
+		'--dbname=contrib_regression', @sql);
+
+	heading('real clusters');
+	$ENV{PATH} = "$bindir:$ENV{PATH}";
+	$ENV{PERL5LIB} = "$pg_test/perl:$workspace/test/perl";
+	$ENV{PG_REGRESS} = "$pg_test/regress/pg_regress";
+	$ENV{PG_TEST_TIMEOUT_DEFAULT} //= 120;
+	$ENV{PGPORT} = '65432';
+	for my $program (@programs)
+	{
+		my ($name) = $program =~ m{([^/]+)\.pl$};
+		mkdir "$workspace/$name";
+		$ENV{TESTDIR} = "$workspace/$name";                     # PostgreSQL 15
+		$ENV{TESTDATADIR} = "$workspace/$name/data";            # 16 and later
+		$ENV{TESTLOGDIR} = "$workspace/$name/log";
+		my $bad = tap("test/t/$name.pl", 'perl', "$workspace/$program");
+		show_logs($name) if $bad;
+	}
+}
+
+sub show_logs
+{
+	my ($name) = @_;
+	for my $file (glob("$workspace/$name/tmp_check/log/*"), glob("$workspace/$name/log/*"))
+	{
+		my @lines = QuorumNodes::read_lines($file);
+		splice @lines, 0, @lines - 60 if @lines > 60;
+		print "   --- end of $file\n", map { "   | $_\n" } @lines;
+	}
+}
+
+with_servers() if without_server();
+QuorumNodes::close_workspace(!@failures);
+print "\nwhat the servers of the failed tests left is in $workspace\n" if @failures && $workspace;
+printf "\n%.0f s%s\n", time() - $started, $skipped ? ", $skipped skipped" : '';
+print map { "failed: $_\n" } @failures;
+print "$passed passed, $failed failed\n";
+exit($failed > 0);
+
+END
+{
+	my $status = $?;
+	QuorumNodes::close_workspace(0) if $workspace;
+	$? = $status;
+}

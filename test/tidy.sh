@@ -1,0 +1,121 @@
+#!/bin/sh
+# tidy.sh
+#	The style rules that a machine can check: layout, who may include whom, sizes, words.
+#	Prints TAP.  A rule that nobody checks is not a rule.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+LC_ALL=C
+export LC_ALL
+
+# Functions over 70 lines, files over 600: "file function lines" or "file - lines".  They may
+# only shrink: once below the limit, or below the number here, the line must go or follow.
+exceptions='
+'
+
+# Who may include whom in src/pg: a file sees its own layer and the ones above it in this
+# list; a name stands for name.c, name.h and name_*.c.
+layers='
+compat
+shmem
+guc state facts slots syncnames history timeline
+transport stream promote restart fence
+worker sqlfuncs
+pg_quorum
+'
+
+top_level='LICENSE Makefile README.md control docs expected sql src test'
+core_includes='stdbool.h stddef.h stdint.h string.h stdarg.h limits.h inttypes.h'
+
+count=0
+failed=0
+
+# check <name> <what is wrong, one per line; empty = nothing>
+check()
+{
+	count=$((count + 1))
+	if [ -z "$2" ]; then
+		echo "ok $count - $1"
+	else
+		failed=$((failed + 1))
+		echo "not ok $count - $1"
+		echo "$2" | sed 's/^/#   /'
+	fi
+}
+
+sources=$(find src test -name '*.[ch]' | sort)
+
+# ---- layout -------------------------------------------------------------------------------
+
+if git rev-parse --git-dir >/dev/null 2>&1; then
+	check 'the top level holds what it should and nothing else' \
+		"$(git ls-files | sed 's,/.*,,' | grep -v '^\.' | sort -u | grep -vxE "$(echo $top_level | tr ' ' '|')")"
+fi
+
+check 'every source file says first what it is' \
+	"$(for file in $sources; do head -3 "$file" | awk -v name="$(basename "$file")" '
+		NR == 1 && $0 != "/*" || NR == 2 && $0 != " * " name || NR == 3 && $0 !~ /^ \*\t  / { bad = 1 }
+		END { exit bad }' || echo "$file"; done)"
+
+# ---- who may include whom -----------------------------------------------------------------
+
+check 'the core includes only itself and freestanding C' \
+	"$(grep -n '#include' src/core/*.[ch] | grep -vE '#include "quorum_[a-z]+\.h"' |
+		grep -vE "#include <($(echo $core_includes | tr ' ' '|'))>")"
+
+check 'simulator, scenarios and unit tests include no part of the shell' \
+	"$(find test/sim test/core test/scenarios -name '*.[ch]' -exec grep -nE '#include .*(postgres|shmem|src/pg|pg/)' {} + 2>/dev/null)"
+
+check 'PG_VERSION_NUM stands in compat.h only' "$(grep -n PG_VERSION_NUM src/core/* src/pg/* | grep -v '^src/pg/compat.h:')"
+
+check 'every file of the shell has a layer, and includes nothing of a later one' \
+	"$(echo "$layers" | awk '
+		FNR == NR && FILENAME == "-" { for (i = 1; i <= NF; i++) layer[$i] = NR; next }
+		function layer_of(name,   stem)
+		{
+			sub(/.*\//, "", name); sub(/\.[ch]$/, "", name)
+			if (name in layer) return layer[name]
+			stem = name; sub(/_.*/, "", stem)
+			return (stem in layer) ? layer[stem] : 0
+		}
+		FNR == 1 { own = layer_of(FILENAME); if (!own) print FILENAME ": has no layer in test/tidy.sh" }
+		/^#include "/ {
+			split($0, part, "\""); name = part[2]
+			if (name ~ /\// || system("test -e src/pg/" name) != 0) next
+			if (own && layer_of(name) > own) print FILENAME ":" FNR ": " $0
+		}' - src/pg/*.[ch])"
+
+# ---- sizes --------------------------------------------------------------------------------
+
+check 'functions have at most 70 lines, files 600' \
+	"$(echo "$exceptions" | awk '
+		FILENAME == "-" { if (NF == 3) allowed[$1 " " $2] = $3; next }
+		function judge(name, lines, limit)
+		{
+			if (name in allowed)
+			{
+				seen[name] = 1
+				if (lines <= limit || lines < allowed[name]) print name ": " lines " lines, lower or remove its exception"
+				else if (lines > allowed[name]) print name ": " lines " lines, its exception says " allowed[name]
+			}
+			else if (lines > limit) print name ": " lines " lines"
+		}
+		FNR == 1 { if (file != "") judge(file " -", last, 600); file = FILENAME; start = 0 }
+		{ last = FNR }
+		/^[a-zA-Z_].*\(/ && !/;$/ { title = $0; sub(/\(.*/, "", title); sub(/.*[ *]/, "", title) }
+		/^\{/ { start = FNR }
+		/^\}$/ { if (start) judge(FILENAME " " title, FNR - start + 1, 70); start = 0 }
+		END { judge(file " -", last, 600); for (name in allowed) if (!(name in seen)) print name ": not there any more" }' - $sources)"
+
+check 'lines have at most 100 columns' \
+	"$(for file in $(find src -name '*.[ch]'); do expand -t4 "$file" | awk -v file="$file" 'length($0) > 100 { print file ":" NR ": " length($0) }'; done)"
+
+# ---- words --------------------------------------------------------------------------------
+
+check 'nothing is left to be done in a comment' "$(grep -nE '\b(FIXME|TODO|XXX)\b' $sources)"
+
+check 'every setting is in docs/configuration.md' \
+	"$(grep -oE '"quorum\.[a-z_]+"' src/pg/guc.c 2>/dev/null | tr -d '"' | sort -u | while read -r setting; do
+		grep -q "$setting" docs/configuration.md 2>/dev/null || echo "$setting"; done)"
+
+echo "1..$count"
+exit $((failed > 0))
