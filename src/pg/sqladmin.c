@@ -1,0 +1,403 @@
+/*
+ * sqladmin.c
+ *	  SQL functions that change the cluster: each puts one request into the mailbox of
+ *	  the worker, then waits for its outcome.
+ *
+ * What a caller can get wrong is refused here, with a hint; the worker decides about
+ * everything else.  A request is no part of the transaction that makes it.  One that
+ * the worker has taken goes on when the caller goes away; the same call made again
+ * waits for it instead of starting another.
+ *
+ * Not here: how a member set changes (the core).
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "replication/slot.h"
+#include "replication/walsender.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "sqllag.h"
+
+#define POLL_MS		20
+
+PG_FUNCTION_INFO_V1(pgq_bootstrap);
+PG_FUNCTION_INFO_V1(pgq_add_member);
+
+static void require_worker(void);
+static void check_new_member(const QuorumView *view, const PgqRequest *request);
+static void require_leader(QuorumView *view);
+static QuorumNodeId ask_worker(const PgqRequest *wanted, int64 timeout_us);
+static void wait_for_outcome(uint64 id, int64 timeout_us, PgqRequest *outcome);
+static uint64 put_request(const PgqRequest *wanted);
+static bool poll_request(uint64 id, PgqRequest *outcome);
+static void withdraw_request(uint64 id);
+static bool request_taken(uint64 id);
+
+static int64
+timeout_arg(FunctionCallInfo fcinfo, int arg)
+{
+	Interval   *timeout;
+	int64		us;
+
+	if (PG_ARGISNULL(arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("timeout must not be null")));
+	timeout = PG_GETARG_INTERVAL_P(arg);
+	if (timeout->time > 30 * USECS_PER_DAY || timeout->day > 30 || timeout->month > 1)
+		us = 0;					/* refused below; infinity would overflow */
+	else
+		us = timeout->time + ((int64) timeout->day + (int64) timeout->month * 30) * USECS_PER_DAY;
+	if (us <= 0 || us > 30 * USECS_PER_DAY)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("timeout must be greater than zero and at most 30 days")));
+	return us;
+}
+
+static char *
+text_arg(FunctionCallInfo fcinfo, int arg, const char *what)
+{
+	if (PG_ARGISNULL(arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", what)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(arg));
+}
+
+/* quorum.bootstrap(timeout interval) returns the node id */
+Datum
+pgq_bootstrap(PG_FUNCTION_ARGS)
+{
+	PgqRequest	request = {0};
+	char		msg[QUORUM_REASON_SIZE];
+	char		detail[QUORUM_REASON_SIZE];
+	char		hint[QUORUM_REASON_SIZE];
+	int64		timeout_us = timeout_arg(fcinfo, 0);
+
+	require_worker();
+	if (pgq_is_member() || pgq_shared->boot_membership == PGQ_MEMBER)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this server is a member of a cluster already"),
+				 errdetail("quorum.bootstrap() starts a new cluster."),
+				 errhint("See quorum.members; quorum.add_member() on the leader adds a server.")));
+	if (pgq_shared->boot_membership == PGQ_STATE_FOREIGN ||
+		pgq_shared->boot_membership == PGQ_STATE_UNREADABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this server has the state of a member that cannot be used"),
+				 errdetail("See column reason of quorum.status."),
+				 errhint("If it shall be the first node of a new cluster, stop it, remove the "
+						 "directory pg_quorum from its data directory, and start it again.")));
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("a cluster cannot be started on a standby"),
+				 errdetail("This server is in recovery."),
+				 errhint("Call quorum.bootstrap() on the primary, then add this server with "
+						 "quorum.add_member() there.")));
+	if (!pgq_guc_check(msg, detail, hint))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s", msg), errdetail("%s", detail), errhint("%s", hint)));
+
+	request.type = PGQ_REQUEST_BOOTSTRAP;
+	PG_RETURN_INT32((int32) ask_worker(&request, timeout_us));
+}
+
+/* quorum.add_member(name text, address text, kind text, timeout interval) returns the node id */
+Datum
+pgq_add_member(PG_FUNCTION_ARGS)
+{
+	PgqRequest	request = {0};
+	QuorumView *view = palloc(sizeof(QuorumView));
+	char	   *name = text_arg(fcinfo, 0, "name");
+	char	   *address = text_arg(fcinfo, 1, "address");
+	char	   *kind = text_arg(fcinfo, 2, "kind");
+	int64		timeout_us = timeout_arg(fcinfo, 3);
+
+	if (!pgq_guc_valid_name(name))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("\"%s\" is not a valid node name", name),
+				 errhint("Use lower case letters, digits, _ and -, at most %d of them.",
+						 QUORUM_NAME_SIZE - 1)));
+	if (!pgq_guc_split_address(address, request.host, &request.quorum_port))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" is not a valid address", address),
+				 errhint("Write host:port, or [address]:port for IPv6: quorum.address of that "
+						 "server.")));
+	if (strcmp(kind, "voter") == 0)
+		request.kind = QUORUM_VOTER;
+	else if (strcmp(kind, "learner") == 0)
+		request.kind = QUORUM_LEARNER;
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" is not a kind of member that can be added", kind),
+				 errhint("Use voter or learner.")));
+
+	require_worker();
+	if (!pgq_sql_view(view))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this server is no member of a cluster"),
+				 errhint("Start a cluster on its primary with quorum.bootstrap().")));
+	require_leader(view);
+	strlcpy(request.name, name, sizeof(request.name));
+	check_new_member(view, &request);
+	request.type = PGQ_REQUEST_ADD_MEMBER;
+	PG_RETURN_INT32((int32) ask_worker(&request, timeout_us));
+}
+
+static void
+require_worker(void)
+{
+	pid_t		worker_pid;
+
+	if (pgq_shared == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("pg_quorum is not preloaded"),
+				 errdetail("Only a server with a running worker of pg_quorum can be part of a "
+						   "cluster."),
+				 errhint("Add pg_quorum to shared_preload_libraries, and restart.")));
+
+	LWLockAcquire(pgq_shared->lock, LW_SHARED);
+	worker_pid = pgq_shared->worker_pid;
+	LWLockRelease(pgq_shared->lock);
+	if (worker_pid == 0)
+	{
+		char		msg[QUORUM_REASON_SIZE];
+		char		detail[QUORUM_REASON_SIZE];
+		char		hint[QUORUM_REASON_SIZE];
+
+		/* Settings that are not fit are the usual cause: say those. */
+		if (!pgq_guc_check(msg, detail, hint))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("%s", msg), errdetail("%s", detail), errhint("%s", hint)));
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the worker of pg_quorum is not running"),
+				 errhint("See the server log for the reason, and column reason of "
+						 "quorum.status.")));
+	}
+}
+
+static void
+require_leader(QuorumView *view)
+{
+	const QuorumMemberView *leader = pgq_sql_find_member(view, view->leader);
+
+	if (view->role == QUORUM_ROLE_LEADER)
+		return;
+	if (leader == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("this node is not the leader"),
+				 errdetail("No leader is known here at the moment."),
+				 errhint("Try again when quorum.leader() names one, and there.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+			 errmsg("this node is not the leader"),
+			 errdetail("The leader of term %u is \"%s\".", view->term, leader->member.name),
+			 leader->member.pg_port != 0 ?
+			 errhint("Connect to host=%s port=%u, or name all members in the connection string "
+					 "and add target_session_attrs=read-write.", leader->member.host,
+					 leader->member.pg_port) :
+			 errhint("Connect to the server on host %s.", leader->member.host)));
+}
+
+/* The core checks the same for itself; here the texts can say what to do. */
+static void
+check_new_member(const QuorumView *view, const PgqRequest *request)
+{
+	for (int i = 0; i < view->member_count; i++)
+	{
+		const QuorumMember *member = &view->members[i].member;
+		bool		same_address = strcmp(member->host, request->host) == 0 &&
+			member->quorum_port == request->quorum_port;
+		static const uint8 not_joined[QUORUM_UUID_SIZE] = {0};
+
+		if (strcmp(member->name, request->name) == 0)
+		{
+			/* Invited before, with the same words, and not there yet: wait on. */
+			if (same_address && memcmp(member->uuid, not_joined, QUORUM_UUID_SIZE) == 0)
+				return;
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("a member named \"%s\" exists already", request->name),
+					 errdetail("It is node %u at %s:%u.", member->id, member->host,
+							   member->quorum_port),
+					 errhint("Give the new server another quorum.node_name.")));
+		}
+		if (same_address)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("a member with the address %s:%u exists already", request->host,
+							request->quorum_port),
+					 errdetail("It is node %u, \"%s\".", member->id, member->name),
+					 errhint("Use quorum.address of the new server.")));
+	}
+	if (view->member_count >= QUORUM_MAX_NODES)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("a cluster has at most %d members", QUORUM_MAX_NODES)));
+	if (view->member_count > Min(max_wal_senders, max_replication_slots))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("max_wal_senders or max_replication_slots is too small for another member"),
+				 errdetail("They are %d and %d; every other member needs one of each.",
+						   max_wal_senders, max_replication_slots),
+				 errhint("Make both larger on every node, standbys first, and restart them.")));
+}
+
+/* ---- the mailbox ----------------------------------------------------------------------- */
+
+/* Put the request, wait for its outcome, report that. */
+static QuorumNodeId
+ask_worker(const PgqRequest *wanted, int64 timeout_us)
+{
+	PgqRequest	outcome;
+
+	wait_for_outcome(put_request(wanted), timeout_us, &outcome);
+	if (outcome.failed)
+		ereport(ERROR,
+				(errcode(outcome.sqlerrcode != 0 ? outcome.sqlerrcode :
+						 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s", outcome.reason),
+				 outcome.hint[0] != '\0' ? errhint("%s", outcome.hint) : 0));
+	return outcome.node_id;
+}
+
+static pg_noinline void
+wait_for_outcome(uint64 id, int64 timeout_us, PgqRequest *outcome)
+{
+	uint64		give_up_at = pgq_now_mono() + timeout_us;
+
+	pgq_shmem_wake_worker();
+	PG_TRY();
+	{
+		while (!poll_request(id, outcome))
+		{
+			if (pgq_now_mono() >= give_up_at)
+				ereport(ERROR,
+						(errcode(ERRCODE_QUERY_CANCELED),
+						 errmsg("the worker of pg_quorum is not done yet"),
+						 request_taken(id) ?
+						 errdetail("The request goes on.") :
+						 errdetail("The worker did not take the request; it is withdrawn."),
+						 errhint("The same call made again waits for it; quorum.members shows how "
+								 "far it is.")));
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, POLL_MS,
+							 PG_WAIT_EXTENSION);
+			ResetLatch(MyLatch);
+			CHECK_FOR_INTERRUPTS();
+		}
+	}
+	PG_CATCH();
+	{
+		withdraw_request(id);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+static bool
+same_request(const PgqRequest *a, const PgqRequest *b)
+{
+	return a->type == b->type && a->kind == b->kind && a->quorum_port == b->quorum_port &&
+		strcmp(a->name, b->name) == 0 && strcmp(a->host, b->host) == 0;
+}
+
+/* Returns the id of the request to wait for: ours, or the same one under way. */
+static uint64
+put_request(const PgqRequest *wanted)
+{
+	PgqRequest *box = &pgq_shared->request;
+	PgqRequest	under_way;
+	uint64		id = 0;
+
+	LWLockAcquire(pgq_shared->lock, LW_EXCLUSIVE);
+	under_way = *box;
+	if (box->type == PGQ_REQUEST_NONE || box->done)
+	{
+		/* done, and still there: nobody waits for it any more */
+		*box = *wanted;
+		box->id = id = ++pgq_shared->next_request_id;
+	}
+	else if (same_request(box, wanted))
+		id = box->id;
+	LWLockRelease(pgq_shared->lock);
+
+	if (id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("another request is under way"),
+				 under_way.type == PGQ_REQUEST_ADD_MEMBER ?
+				 errdetail("Member \"%s\" at %s:%u is being added.", under_way.name,
+						   under_way.host, under_way.quorum_port) :
+				 errdetail("The cluster is being started."),
+				 errhint("The member set changes one step at a time: try again later.")));
+	return id;
+}
+
+/*
+ * True when it is done.  The outcome stays in the box: a second caller may wait for
+ * it, and the next request overwrites it.
+ */
+static bool
+poll_request(uint64 id, PgqRequest *outcome)
+{
+	bool		running;
+
+	LWLockAcquire(pgq_shared->lock, LW_SHARED);
+	*outcome = pgq_shared->request;
+	running = pgq_shared->worker_pid != 0;
+	LWLockRelease(pgq_shared->lock);
+
+	if (outcome->id != id)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the outcome of the request is not known"),
+				 errdetail("Another request took its place, or the worker was restarted."),
+				 errhint("See quorum.members for what happened.")));
+	if (!outcome->done && !running)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the worker of pg_quorum has ended"),
+				 errhint("See the server log for the reason.")));
+	return outcome->done;
+}
+
+static bool
+request_taken(uint64 id)
+{
+	bool		taken;
+
+	LWLockAcquire(pgq_shared->lock, LW_SHARED);
+	taken = pgq_shared->request.id == id && pgq_shared->request.taken;
+	LWLockRelease(pgq_shared->lock);
+	return taken;
+}
+
+/* The caller goes away: a request that nobody has looked at shall not happen later. */
+static void
+withdraw_request(uint64 id)
+{
+	PgqRequest *box = &pgq_shared->request;
+
+	LWLockAcquire(pgq_shared->lock, LW_EXCLUSIVE);
+	if (box->id == id && !box->taken && !box->done)
+		memset(box, 0, sizeof(*box));
+	LWLockRelease(pgq_shared->lock);
+}
