@@ -1,0 +1,257 @@
+/*
+ * transport_peers.c
+ *	  Which nodes this one talks to, and which identities it believes.
+ *
+ * It opens no connection; it only closes those that the member set does not allow any
+ * more.  Rules S10 (two nodes with one name, a copied data directory), R10.
+ */
+#include "transport_peers.h"
+
+#include "transport_dial.h"
+
+PgqPeer *
+pgq_peer_find(QuorumNodeId id)
+{
+	if (id == QUORUM_NO_NODE || pgq_transport == NULL)
+		return NULL;
+	for (int i = 0; i < QUORUM_MAX_NODES; i++)
+		if (pgq_transport->peers[i].member.id == id)
+			return &pgq_transport->peers[i];
+	return NULL;
+}
+
+/* ---- identities --------------------------------------------------------- */
+
+bool
+pgq_is_zero_uuid(const uint8 *uuid)
+{
+	for (int i = 0; i < QUORUM_UUID_SIZE; i++)
+		if (uuid[i] != 0)
+			return false;
+	return true;
+}
+
+/* Both are members: of the same cluster, and is it the incarnation we know? */
+static PgqVerdict
+judge_member(const PgqIdentity *who)
+{
+	const PgqIdentity *self = &pgq_transport->identity;
+	PgqPeer    *peer = pgq_peer_find(who->node_id);
+
+	if (memcmp(who->cluster_id, self->cluster_id, QUORUM_UUID_SIZE) != 0)
+		return PGQ_VERDICT_OTHER_CLUSTER;
+	if (who->system_identifier != self->system_identifier)
+		return PGQ_VERDICT_OTHER_SYSTEM;
+	if (peer != NULL && !pgq_is_zero_uuid(peer->member.uuid) &&
+		memcmp(who->uuid, peer->member.uuid, QUORUM_UUID_SIZE) != 0)
+		return PGQ_VERDICT_OTHER_INCARNATION;
+	return PGQ_VERDICT_ACCEPTED;
+}
+
+/*
+ * May this dialler talk to us?  A node id that our member set does not have is no
+ * reason to refuse: the dialler's member set may be newer than ours.
+ */
+PgqVerdict
+pgq_judge_hello(const PgqIdentity *who, QuorumNodeId target)
+{
+	const PgqIdentity *self = &pgq_transport->identity;
+	PgqPeer    *peer = pgq_peer_find(who->node_id);
+
+	if (!self->member)
+		return who->member ? PGQ_VERDICT_ACCEPTED : PGQ_VERDICT_NO_MEMBER;
+	if (target != self->node_id)
+		return PGQ_VERDICT_OTHER_NODE;
+	if (who->node_id == self->node_id)
+		return PGQ_VERDICT_SAME_NODE;
+	if (who->member)
+		return judge_member(who);
+	/* an invited server that refuses to join says so before it is a member */
+	return peer != NULL && pgq_is_zero_uuid(peer->member.uuid) ?
+		PGQ_VERDICT_ACCEPTED : PGQ_VERDICT_NO_MEMBER;
+}
+
+/* Is this the node we wanted to reach? */
+PgqVerdict
+pgq_judge_welcome(const PgqPeer *peer, const PgqIdentity *who)
+{
+	if (!who->member)
+		return pgq_is_zero_uuid(peer->member.uuid) ?
+			PGQ_VERDICT_ACCEPTED : PGQ_VERDICT_NO_MEMBER;
+	if (who->node_id != peer->member.id)
+		return PGQ_VERDICT_OTHER_NODE;
+	return pgq_transport->identity.member ? judge_member(who) : PGQ_VERDICT_ACCEPTED;
+}
+
+const char *
+pgq_verdict_text(PgqVerdict verdict)
+{
+	switch (verdict)
+	{
+		case PGQ_VERDICT_ACCEPTED:
+			return "accepted";
+		case PGQ_VERDICT_OTHER_CLUSTER:
+			return "it belongs to another cluster";
+		case PGQ_VERDICT_OTHER_SYSTEM:
+			return "its data directory has another system identifier";
+		case PGQ_VERDICT_OTHER_INCARNATION:
+			return "another server joined the cluster under this node id";
+		case PGQ_VERDICT_OTHER_NODE:
+			return "another node answers at this address";
+		case PGQ_VERDICT_SAME_NODE:
+			return "it uses the node id of the node it talks to";
+		case PGQ_VERDICT_NO_MEMBER:
+			return "it is not a member of the cluster";
+		case PGQ_VERDICT_OBSOLETE:
+			return "it has been restarted since";
+	}
+	return "unknown reason";
+}
+
+/* ---- boots -------------------------------------------------------------- */
+
+static PgqBoot *
+find_boot(QuorumNodeId id)
+{
+	for (int i = 0; i < PGQ_MAX_BOOTS; i++)
+		if (pgq_transport->boots[i].id == id)
+			return &pgq_transport->boots[i];
+	return NULL;
+}
+
+/*
+ * Connections are not handled in the order they were made: a Hello that was waiting
+ * here when its sender restarted must not look like another restart.
+ */
+bool
+pgq_boot_is_obsolete(QuorumNodeId id, uint64 nonce, uint64 now)
+{
+	PgqBoot    *boot = find_boot(id);
+
+	return boot != NULL && boot->previous != 0 && boot->previous == nonce &&
+		now < boot->changed_at + PGQ_HANDSHAKE_US;
+}
+
+bool
+pgq_boot_note(QuorumNodeId id, uint64 nonce, uint64 now)
+{
+	PgqBoot    *boot = find_boot(id);
+	bool		restarted;
+
+	if (boot == NULL)
+	{
+		boot = &pgq_transport->boots[0];
+		for (int i = 1; i < PGQ_MAX_BOOTS; i++)
+			if (pgq_transport->boots[i].seen_at < boot->seen_at)
+				boot = &pgq_transport->boots[i];
+		memset(boot, 0, sizeof(*boot));
+		boot->id = id;
+		boot->nonce = nonce;
+	}
+	restarted = boot->nonce != nonce;
+	if (restarted)
+	{
+		boot->previous = boot->nonce;
+		boot->nonce = nonce;
+		boot->changed_at = now;
+	}
+	boot->seen_at = now;
+	return restarted;
+}
+
+/* ---- member set --------------------------------------------------------- */
+
+static const QuorumMember *
+find_member(const QuorumMemberSet *members, QuorumNodeId id)
+{
+	for (int i = 0; members != NULL && i < members->count; i++)
+		if (members->members[i].id == id)
+			return &members->members[i];
+	return NULL;
+}
+
+static void
+drop_peer(PgqPeer *peer)
+{
+	for (int i = 0; i < PGQ_MAX_INCOMING; i++)
+	{
+		PgqLink    *link = &pgq_transport->in[i];
+
+		if (link->phase == PGQ_LINK_UP && link->who.node_id == peer->member.id)
+			pgq_link_close(link);
+	}
+	pgq_link_close(&peer->link);
+	pgq_probe_cancel(peer);
+	memset(&peer->member, 0, sizeof(peer->member));
+}
+
+static void
+add_peer(const QuorumMember *member, uint64 now)
+{
+	for (int i = 0; i < QUORUM_MAX_NODES; i++)
+	{
+		PgqPeer    *peer = &pgq_transport->peers[i];
+
+		if (peer->member.id != QUORUM_NO_NODE)
+			continue;
+		peer->member = *member;
+		pgq_address_set(&peer->address, member->host);
+		pgq_dial_soon(peer, now);
+		peer->failing_since = 0;
+		peer->complained = false;
+		return;
+	}
+}
+
+static void
+update_peer(PgqPeer *peer, const QuorumMember *member, uint64 now)
+{
+	bool		moved = strcmp(peer->member.host, member->host) != 0 ||
+		peer->member.quorum_port != member->quorum_port;
+
+	peer->member = *member;
+	if (moved)
+	{
+		pgq_link_close(&peer->link);
+		pgq_probe_cancel(peer);
+		pgq_address_set(&peer->address, member->host);
+		pgq_dial_soon(peer, now);
+	}
+	else if (peer->link.phase == PGQ_LINK_UP &&
+			 pgq_judge_welcome(peer, &peer->link.who) != PGQ_VERDICT_ACCEPTED)
+	{
+		pgq_link_close(&peer->link);
+		pgq_dial_soon(peer, now);
+	}
+}
+
+/* The identity is already the new one. */
+void
+pgq_peers_update(const QuorumMemberSet *members, uint64 now)
+{
+	QuorumNodeId self = pgq_transport->identity.node_id;
+
+	for (int i = 0; i < QUORUM_MAX_NODES; i++)
+	{
+		PgqPeer    *peer = &pgq_transport->peers[i];
+		const QuorumMember *member = find_member(members, peer->member.id);
+
+		if (peer->member.id == QUORUM_NO_NODE)
+			continue;
+		if (member == NULL || member->id == self)
+			drop_peer(peer);
+		else
+			update_peer(peer, member, now);
+	}
+	for (int i = 0; members != NULL && i < members->count; i++)
+		if (members->members[i].id != self && pgq_peer_find(members->members[i].id) == NULL)
+			add_peer(&members->members[i], now);
+	for (int i = 0; i < PGQ_MAX_INCOMING; i++)
+	{
+		PgqLink    *link = &pgq_transport->in[i];
+
+		if (link->phase == PGQ_LINK_UP &&
+			pgq_judge_hello(&link->who, link->target) != PGQ_VERDICT_ACCEPTED)
+			pgq_link_close(link);
+	}
+}

@@ -1,0 +1,293 @@
+/*
+ * transport_socket.c
+ *	  Non-blocking TCP sockets of the worker.
+ *
+ * Nothing here knows who is at the other end.  Waiting is in transport_wait.c.
+ *
+ * Limitation: a host that is not a numeric address is looked up with getaddrinfo,
+ * which blocks the worker while it runs.  It is asked when a member becomes known and
+ * then only for a peer that cannot be reached, the more seldom the longer it takes.
+ */
+#include "transport_socket.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include "shmem.h"
+#include "transport_log.h"
+
+#define LISTEN_BACKLOG		64
+#define USER_TIMEOUT_MS		2000	/* unacknowledged data for that long: connection is dead */
+#define KEEPALIVE_IDLE_S	5
+#define KEEPALIVE_COUNT		3
+
+#define RESOLVE_AGAIN_US	(30 * 1000 * 1000)
+#define RESOLVE_SLOW_US		(100 * 1000)
+#define RESOLVE_PATIENCE	200 /* of the worker's time at most one part in so many */
+
+/* An option that this platform does not know is no reason to do without a connection. */
+static void
+set_option(pgsocket fd, int level, int option, int value)
+{
+	(void) setsockopt(fd, level, option, (const void *) &value, sizeof(value));
+}
+
+static bool
+prepare(pgsocket fd)
+{
+	set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+#ifdef TCP_USER_TIMEOUT
+	set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
+#endif
+#ifdef TCP_KEEPIDLE
+	set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
+	set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 1);
+	set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT);
+#endif
+	return pg_set_noblock(fd) && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+}
+
+/* close() that keeps the errno of what went wrong before. */
+static int
+give_up(pgsocket fd)
+{
+	int			saved = errno;
+
+	closesocket(fd);
+	return saved == 0 ? EIO : saved;
+}
+
+/* ---- listening ---------------------------------------------------------- */
+
+static pgsocket
+listen_on(const struct addrinfo *at)
+{
+	pgsocket	fd = socket(at->ai_family, SOCK_STREAM, 0);
+
+	if (fd == PGINVALID_SOCKET)
+		return PGINVALID_SOCKET;
+	set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+#ifdef IPV6_V6ONLY
+	if (at->ai_family == AF_INET6)
+		set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+#endif
+	if (!prepare(fd) || bind(fd, at->ai_addr, at->ai_addrlen) != 0 ||
+		listen(fd, LISTEN_BACKLOG) != 0)
+	{
+		errno = give_up(fd);
+		return PGINVALID_SOCKET;
+	}
+	return fd;
+}
+
+static void
+cannot_listen(const char *host, uint16 port, int error)
+{
+	errno = error;
+	ereport(ERROR,
+			(errcode_for_socket_access(),
+			 errmsg("could not listen for other nodes on \"%s\", port %u: %m", host, port),
+			 error == EADDRINUSE ?
+			 errhint("If the previous server of this node uses the port, it ends soon.") :
+			 errhint("Check \"quorum.address\": its host must be an address of this machine.")));
+}
+
+int
+pgq_socket_listen(PgqSocket *socks, int max, const char *host, uint16 port)
+{
+	struct addrinfo hints = {.ai_flags = AI_PASSIVE,.ai_socktype = SOCK_STREAM};
+	struct addrinfo *found = NULL;
+	char		service[16];
+	int			count = 0;
+	int			error = EADDRNOTAVAIL;
+	int			outcome;
+
+	snprintf(service, sizeof(service), "%u", port);
+	outcome = getaddrinfo(strcmp(host, "*") == 0 ? NULL : host, service, &hints, &found);
+	if (outcome != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("could not translate host \"%s\" of \"quorum.address\": %s",
+						host, gai_strerror(outcome)),
+				 errhint("Check \"quorum.address\": its host must be an address of this machine.")));
+	for (struct addrinfo *at = found; at != NULL && count < max; at = at->ai_next)
+	{
+		pgsocket	fd = listen_on(at);
+
+		if (fd == PGINVALID_SOCKET)
+		{
+			error = errno;
+			continue;
+		}
+		socks[count].fd = fd;
+		socks[count].wanted = WL_SOCKET_READABLE;
+		count++;
+	}
+	freeaddrinfo(found);
+	if (count == 0)
+		cannot_listen(host, port, error);
+	return count;
+}
+
+int
+pgq_socket_accept(PgqSocket *listener, PgqSocket *sock, struct sockaddr_storage *from)
+{
+	socklen_t	size = sizeof(*from);
+	pgsocket	fd;
+
+	memset(from, 0, sizeof(*from));
+	fd = accept(listener->fd, (struct sockaddr *) from, &size);
+	if (fd == PGINVALID_SOCKET)
+		return errno;
+	if (!prepare(fd))
+		return give_up(fd);
+	sock->fd = fd;
+	sock->fresh = true;
+	return 0;
+}
+
+/* ---- connecting --------------------------------------------------------- */
+
+int
+pgq_socket_connect(PgqSocket *sock, const PgqAddress *address, int index, uint16 port)
+{
+	struct sockaddr_storage at = address->at[index];
+	socklen_t	size = address->size[index];
+	pgsocket	fd;
+
+	Assert(index >= 0 && index < address->count);
+	Assert(sock->fd == PGINVALID_SOCKET);
+	if (at.ss_family == AF_INET6)
+		((struct sockaddr_in6 *) &at)->sin6_port = htons(port);
+	else
+		((struct sockaddr_in *) &at)->sin_port = htons(port);
+	fd = socket(at.ss_family, SOCK_STREAM, 0);
+	if (fd == PGINVALID_SOCKET)
+		return errno;
+	if (!prepare(fd))
+		return give_up(fd);
+	if (connect(fd, (struct sockaddr *) &at, size) != 0 &&
+		errno != EINPROGRESS && errno != EINTR)
+		return give_up(fd);
+	sock->fd = fd;
+	sock->fresh = true;
+	sock->wanted = WL_SOCKET_CONNECTED;
+	return 0;
+}
+
+/*
+ * With a port out of the ephemeral range, connecting to the own host where nobody
+ * listens can connect a socket to itself, and then keeps the peer from its port.
+ */
+static bool
+is_connected_to_itself(pgsocket fd)
+{
+	struct sockaddr_storage near = {0};
+	struct sockaddr_storage far = {0};
+	socklen_t	near_size = sizeof(near);
+	socklen_t	far_size = sizeof(far);
+
+	return getsockname(fd, (struct sockaddr *) &near, &near_size) == 0 &&
+		getpeername(fd, (struct sockaddr *) &far, &far_size) == 0 &&
+		near_size == far_size && memcmp(&near, &far, near_size) == 0;
+}
+
+int
+pgq_socket_connect_result(const PgqSocket *sock)
+{
+	struct sockaddr_storage far;
+	socklen_t	far_size = sizeof(far);
+	int			error = 0;
+	socklen_t	error_size = sizeof(error);
+
+	if (getsockopt(sock->fd, SOL_SOCKET, SO_ERROR, (void *) &error, &error_size) != 0)
+		return errno;
+	if (error != 0)
+		return error;
+	/* no error also means: not yet */
+	if (getpeername(sock->fd, (struct sockaddr *) &far, &far_size) != 0)
+		return errno == ENOTCONN ? EINPROGRESS : errno;
+	return is_connected_to_itself(sock->fd) ? EADDRINUSE : 0;
+}
+
+/* ---- addresses ---------------------------------------------------------- */
+
+void
+pgq_address_set(PgqAddress *address, const char *host)
+{
+	memset(address, 0, sizeof(*address));
+	strlcpy(address->host, host, sizeof(address->host));
+	address->proven = -1;
+}
+
+static void
+take_addresses(PgqAddress *address, const struct addrinfo *found)
+{
+	address->count = 0;
+	address->current = 0;
+	address->proven = -1;
+	for (; found != NULL && address->count < PGQ_MAX_ADDRESSES; found = found->ai_next)
+	{
+		if (found->ai_family != AF_INET && found->ai_family != AF_INET6)
+			continue;
+		memcpy(&address->at[address->count], found->ai_addr, found->ai_addrlen);
+		address->size[address->count] = found->ai_addrlen;
+		address->count++;
+	}
+}
+
+/* An old answer is better than none, and than a wait: it is kept until it fails. */
+bool
+pgq_address_resolve(PgqAddress *address, bool again, uint64 now)
+{
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST,.ai_socktype = SOCK_STREAM};
+	struct addrinfo *found = NULL;
+	uint64		took;
+
+	if (now < address->resolve_at || (address->count > 0 && !again))
+		return address->count > 0;
+	if (getaddrinfo(address->host, NULL, &hints, &found) == 0)
+	{
+		take_addresses(address, found);
+		freeaddrinfo(found);
+		address->resolve_at = PG_UINT64_MAX;	/* a number stays the same */
+		return address->count > 0;
+	}
+	hints.ai_flags = 0;
+	if (getaddrinfo(address->host, NULL, &hints, &found) == 0)
+	{
+		take_addresses(address, found);
+		freeaddrinfo(found);
+	}
+	took = pgq_now_mono() - now;
+	address->resolve_at = now + RESOLVE_AGAIN_US + took * RESOLVE_PATIENCE;
+	if (took > RESOLVE_SLOW_US)
+		pgq_log(PGQ_LOG_SOCKET,
+				errmsg("looking up host \"%s\" of another node took %d ms",
+					   address->host, (int) (took / 1000)),
+				errhint("Nothing else happens in the meantime: use numeric addresses or /etc/hosts."));
+	return address->count > 0;
+}
+
+void
+pgq_address_rotate(PgqAddress *address)
+{
+	if (address->count > 1)
+		address->current = (address->current + 1) % address->count;
+}
+
+void
+pgq_address_text(const struct sockaddr_storage *from, char *text, size_t size)
+{
+	socklen_t	length = from->ss_family == AF_INET6 ?
+		sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+
+	if (getnameinfo((const struct sockaddr *) from, length, text, size, NULL, 0,
+					NI_NUMERICHOST) != 0)
+		strlcpy(text, "unknown address", size);
+}
