@@ -30,6 +30,8 @@ REGRESS = $(sort $(patsubst sql/%.sql,%,$(wildcard sql/*.sql)))
 PG_CPPFLAGS = -Isrc/core -Isrc/pg
 ifeq ($(WERROR),1)
 PG_CFLAGS = -Wall -Wextra -Werror
+# the server's own headers are not ours to judge
+PG_CPPFLAGS += -isystem $(shell $(PG_CONFIG) --includedir-server)
 endif
 EXTRA_CLEAN = build tmp_check tmp_regress results regression.diffs regression.out log
 
