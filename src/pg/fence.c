@@ -74,7 +74,7 @@ static void before_commit(void);
 static void after_commit(XLogRecPtr lsn);
 static void commit_over(void);
 static void arm(void);
-static void refuse_commit(void);
+static void refuse_commit(bool prepared);
 static void raise_level(void);
 static void shield(void);
 static void watch_commit(void);
@@ -170,7 +170,8 @@ on_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 		   QueryEnvironment *query_env, DestReceiver *dest, QueryCompletion *completion)
 {
 	Node	   *stmt = pstmt->utilityStmt;
-	bool		reads = IsA(stmt, CopyStmt) && !((CopyStmt *) stmt)->is_from;
+	bool		reads = (IsA(stmt, CopyStmt) && !((CopyStmt *) stmt)->is_from) ||
+		IsA(stmt, NotifyStmt);
 
 	if (IsA(stmt, TransactionStmt))
 	{
@@ -180,7 +181,7 @@ on_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 			pgq_is_member() && !RecoveryInProgress())
 		{
 			if (!pgq_fence_may_serve())
-				refuse_commit();
+				refuse_commit(true);
 			arm();
 			commit_fence.two_phase = true;
 			shield();
@@ -197,7 +198,10 @@ on_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 		standard_ProcessUtility(pstmt, query_string, read_only_tree, context, params, query_env,
 								dest, completion);
 
-	/* COPY of a table reads without the executor; after reading counts (S7) */
+	/*
+	 * COPY of a table reads without the executor; after reading counts (S7).  NOTIFY gets
+	 * its xid after PRE_COMMIT, and one that reaches nobody had better fail.
+	 */
 	if (reads)
 		pgq_fence_check_read();
 }
@@ -217,7 +221,7 @@ before_commit(void)
 	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		return;
 	if (!pgq_fence_may_serve())
-		refuse_commit();
+		refuse_commit(false);
 	shield();
 }
 
@@ -273,12 +277,14 @@ arm(void)
 }
 
 static void
-refuse_commit(void)
+refuse_commit(bool prepared)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
 			 errmsg("this node does not lead its cluster: commit refused"),
 			 errdetail_internal("%s", pgq_fence_reason()),
+			 prepared ?
+			 errhint("Reconnect with a connection string that names all nodes and target_session_attrs=read-write; the transaction stays prepared.") :
 			 errhint("Reconnect with a connection string that names all nodes and target_session_attrs=read-write; the transaction was rolled back.")));
 }
 
@@ -375,12 +381,6 @@ wait_for_quorum(XLogRecPtr lsn)
 
 	while (!pgq_slots_rule_satisfied(lsn))
 	{
-		/* a wait of PostgreSQL that ended like this has decided the outcome already */
-		if (ProcDiePending || terminate_pending())
-		{
-			cut_connection("The session was terminated while it waited.");
-			break;
-		}
 		if (!pgq_fence_may_serve())
 		{
 			cut_connection(pgq_fence_reason());
@@ -389,6 +389,13 @@ wait_for_quorum(XLogRecPtr lsn)
 		if (pg_atomic_read_u64(&pgq_shared->fence_term) != commit_fence.fence_term)
 		{
 			cut_connection("The cluster has moved on to a newer term.");
+			break;
+		}
+
+		/* the row is visible by now: nothing is gained by holding a terminate back longer */
+		if (ProcDiePending || terminate_pending())
+		{
+			cut_connection("The session was terminated while it waited.");
 			break;
 		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_POSTMASTER_DEATH, nap_ms,
@@ -409,12 +416,15 @@ wait_for_quorum(XLogRecPtr lsn)
 static void
 cut_connection(const char *reason)
 {
+	TransactionId xid = GetTopTransactionIdIfAny();
+
 	whereToSendOutput = DestNone;
 	if (MyProcPort != NULL)
 		(void) shutdown(MyProcPort->sock, SHUT_RDWR);
 	ereport(LOG,
-			(errmsg("connection cut, outcome of transaction %u unknown",
-					GetTopTransactionIdIfAny()),
+			(TransactionIdIsValid(xid) ?
+			 errmsg("connection cut, outcome of transaction %u unknown", xid) :
+			 errmsg("connection cut, outcome of a prepared transaction unknown"),
 			 errdetail_internal("It is committed here, but the quorum is not known to hold it. %s",
 								reason)));
 	InterruptPending = true;
