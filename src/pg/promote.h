@@ -11,6 +11,12 @@
 extern void pgq_promote_init(void);
 
 /*
+ * From shmem_startup_hook of a member: the guard hears of a promotion through the
+ * server log, so log_min_messages may not be fatal or panic, also not after a reload.
+ */
+extern void pgq_promote_keep_log_level(void);
+
+/*
  * From the worker.  Idempotent: placeholders for the skipped terms (R15), then the
  * promote signal, once per term.  Sets pgq_shared->elected_term first.  False when
  * the promotion of this term can never succeed; why says the reason.
