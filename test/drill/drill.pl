@@ -232,7 +232,7 @@ sub bring_back
 	{
 		wait_for(10, "the last processes of $node->{name} end", sub { !$cluster->pids($node) });
 		story_line(time(), $node->{name}, 'started again');
-		$cluster->start($node);
+		$cluster->start($node, sub { watch(); sleep 0.005 });
 	}
 }
 

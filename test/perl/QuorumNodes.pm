@@ -259,12 +259,32 @@ EOC
 	write_file("$node->{dir}/servers.conf", '>', $text);
 }
 
+# Start a server as a child of this process, so that a killed one is reaped here and not
+# taken for a running one by its lock file, whatever the init of a container does.
 sub start
 {
-	my ($self, $node) = @_;
-	my ($status, $text) = run($self->bin('pg_ctl'), '-D', $node->{dir}, '-l', $node->{log}, '-w', '-t', 30, 'start');
-	die "could not start $node->{name}:\n$text" . $self->log_tail($node) if $status != 0;
+	my ($self, $node, $idle) = @_;
+	reap();
+	defined(my $pid = fork()) or die "fork: $!\n";
+	if ($pid == 0)
+	{
+		POSIX::setsid();
+		chdir $workspace;
+		open(STDIN, '<', '/dev/null');
+		open(STDOUT, '>>', $node->{log});
+		open(STDERR, '>&', \*STDOUT);
+		{ no warnings 'exec'; exec $self->bin('postgres'), '-D', $node->{dir} }
+		POSIX::_exit(127);
+	}
+	$self->wait_for(60, "$node->{name} starts", sub {
+		die "$node->{name} ended at its start\n" if waitpid($pid, POSIX::WNOHANG) == $pid;
+		my @lock = read_lines("$node->{dir}/postmaster.pid");
+		return @lock > 7 && $lock[0] == $pid && $lock[7] =~ /^(ready|standby)/;
+	}, $idle);
 }
+
+# Collect ended children.
+sub reap { 1 while waitpid(-1, POSIX::WNOHANG) > 0 }
 
 sub init_first
 {
