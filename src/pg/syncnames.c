@@ -30,7 +30,8 @@
 #define AUTOCONF_TEMP		PG_AUTOCONF_FILENAME ".tmp"
 #define NAMES_SIZE			(32 + QUORUM_MAX_NODES * 24)
 #define RETRY_INTERVAL_US	(500 * UINT64CONST(1000))	/* between two writes or reloads */
-#define OVERRULED_AFTER		4	/* reloads without effect */
+#define OVERRULED_AFTER		4	/* reloads without effect; then tell, and be slower */
+#define OVERRULED_INTERVAL_US	(10 * UINT64CONST(1000000))
 #define COMPLAIN_INTERVAL_US	(60 * UINT64CONST(1000000))
 
 static void wanted_names(const QuorumSyncRule *rule, char *names);
@@ -63,7 +64,7 @@ pgq_syncnames_keep(const QuorumSyncRule *rule)
 	now = pgq_now_mono();
 	if (now < next_try)
 		return false;
-	next_try = now + RETRY_INTERVAL_US;
+	next_try = now + (vain_reloads > OVERRULED_AFTER ? OVERRULED_INTERVAL_US : RETRY_INTERVAL_US);
 
 	if (!make_file_right(names))
 		return false;
