@@ -201,8 +201,13 @@ sub strike
 	QuorumNodes::note_segments(@pids);
 	$fault_at = time();
 	if ($option{fault} eq 'kill') { kill 'KILL', $postmaster }
-	elsif ($option{fault} eq 'killall') { kill 'KILL', $postmaster, @pids; $cluster->signal_all($node, 'KILL') }
-	else { kill 'STOP', $postmaster, @pids; $cluster->signal_all($node, 'STOP') }
+	else
+	{
+		# stopped first, none can see another die: so all are killed at once
+		kill 'STOP', $postmaster, @pids;
+		$cluster->signal_all($node, 'STOP');
+		$cluster->signal_all($node, 'KILL') if $option{fault} eq 'killall';
+	}
 	story_line($fault_at, $node->{name}, "fault: $fault_words{$option{fault}} of $node->{name}");
 }
 

@@ -35,11 +35,14 @@
 #define HOSTS_MAX 15
 #define CONNECT_LIMIT_US 150000	/* per host; libpq's own connect_timeout has 2 s at least */
 #define ANSWER_LIMIT_US 100000
-#define RETRY_US 3000			/* between two rounds through the hosts */
+#define SILENT_US 1000000		/* a host that said nothing is left out for so long */
+#define RETRY_US_MIN 3000		/* between two passes through the hosts: grows by a tenth each */
+#define RETRY_US_MAX 20000
 #define REFUSED_RETRY_MAX 40	/* tries on a connection that has not served yet */
 
 /* ports in the order in which they are tried: the one that failed last comes last */
 static int	ports[HOSTS_MAX];
+static int64_t silent_until[HOSTS_MAX];
 static int	port_count;
 static const char *user;
 static bool input_ended = false;
@@ -103,14 +106,18 @@ current_port(PGconn *conn)
 }
 
 static void
-put_last(int port)
+put_last(int port, int64_t silent_us)
 {
+	int64_t		until = now_us() + silent_us;
+
 	for (int i = 0; i < port_count; i++)
 	{
 		if (ports[i] != port)
 			continue;
-		memmove(&ports[i], &ports[i + 1], (size_t) (port_count - i - 1) * sizeof(int));
+		memmove(&ports[i], &ports[i + 1], (size_t) (port_count - i - 1) * sizeof(ports[0]));
+		memmove(&silent_until[i], &silent_until[i + 1], (size_t) (port_count - i - 1) * sizeof(silent_until[0]));
 		ports[port_count - 1] = port;
+		silent_until[port_count - 1] = until;
 		return;
 	}
 }
@@ -118,18 +125,23 @@ put_last(int port)
 static PGconn *
 start_connecting(void)
 {
+	char		hosts[HOSTS_MAX * 16] = "";
+	char		numbers[HOSTS_MAX * 16] = "";
 	char		conninfo[1024];
-	int			used = 0;
+	int64_t		now = now_us();
 
-	used += snprintf(conninfo + used, sizeof(conninfo) - (size_t) used, "host=");
 	for (int i = 0; i < port_count; i++)
-		used += snprintf(conninfo + used, sizeof(conninfo) - (size_t) used, "%s127.0.0.1", i ? "," : "");
-	used += snprintf(conninfo + used, sizeof(conninfo) - (size_t) used, " port=");
-	for (int i = 0; i < port_count; i++)
-		used += snprintf(conninfo + used, sizeof(conninfo) - (size_t) used, "%s%d", i ? "," : "", ports[i]);
-	snprintf(conninfo + used, sizeof(conninfo) - (size_t) used,
-			 " user=%s dbname=postgres target_session_attrs=read-write application_name=drill_writer"
-			 " sslmode=disable gssencmode=disable", user);
+	{
+		size_t		used = strlen(numbers);
+
+		if (silent_until[i] > now)
+			continue;
+		snprintf(numbers + used, sizeof(numbers) - used, "%s%d", used ? "," : "", ports[i]);
+		strcat(hosts, used ? ",127.0.0.1" : "127.0.0.1");
+	}
+	snprintf(conninfo, sizeof(conninfo), "host=%s port=%s user=%s dbname=postgres"
+			 " target_session_attrs=read-write application_name=drill_writer"
+			 " sslmode=disable gssencmode=disable", hosts, numbers, user);
 	return PQconnectStart(conninfo);
 }
 
@@ -162,7 +174,7 @@ connect_once(void)
 			if (now_us() < limit)
 				continue;
 			tell('D', port, "no connection within %d ms", CONNECT_LIMIT_US / 1000);
-			put_last(port);
+			put_last(port, SILENT_US);
 			break;
 		}
 		status = PQconnectPoll(conn);
@@ -174,13 +186,18 @@ connect_once(void)
 static PGconn *
 connect_until_served(void)
 {
+	int64_t		retry_us = RETRY_US_MIN;
+
 	while (!input_ended)
 	{
 		PGconn	   *conn = connect_once();
 
 		if (conn != NULL)
 			return conn;
-		wait_for(-1, 0, now_us() + RETRY_US);
+		wait_for(-1, 0, now_us() + retry_us);
+		retry_us += retry_us / 10;
+		if (retry_us > RETRY_US_MAX)
+			retry_us = RETRY_US_MAX;
 	}
 	return NULL;
 }
@@ -281,11 +298,11 @@ write_rows(int64_t interval_us, int64_t id)
 		/* A server just promoted takes a moment until it accepts writes: ask again. */
 		if (fate == REFUSED_READ_ONLY && !served && ++refused < REFUSED_RETRY_MAX)
 		{
-			wait_for(-1, 0, now_us() + RETRY_US);
+			wait_for(-1, 0, now_us() + RETRY_US_MIN);
 			continue;
 		}
 		tell('D', port, "%s", why);
-		put_last(port);
+		put_last(port, fate == UNKNOWN && PQstatus(conn) == CONNECTION_OK ? SILENT_US : 0);
 		PQfinish(conn);
 		conn = NULL;
 		served = false;
