@@ -12,6 +12,7 @@
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
 #endif
+#include "utils/guc_tables.h"
 #include "utils/memutils.h"
 
 /* 17: a wait event set belongs to a resource owner instead of a memory context. */
@@ -116,5 +117,23 @@
 #else
 #define PGQ_WALRCV_INTERRUPTS() ProcessWalRcvInterrupts()
 #endif
+
+/* 16: one look-up function instead of the array of all settings. */
+static inline struct config_enum *
+pgq_find_enum_setting(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	return (struct config_enum *) find_option(name, false, true, DEBUG1);
+#else
+	struct config_generic **settings = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+	{
+		if (strcmp(settings[i]->name, name) == 0)
+			return (struct config_enum *) settings[i];
+	}
+	return NULL;
+#endif
+}
 
 #endif							/* PGQ_COMPAT_H */
