@@ -88,11 +88,12 @@ pgq_relaunch_keep_arguments(void)
 		given.directory = given.config_file ? DataDir : configdir;
 	}
 
-	/* the configuration may name a relative data_directory */
+	/* where -D does not say where the data are, a file does, maybe by a relative path */
 	strlcpy(directory, given.directory, sizeof(directory));
 	canonicalize_path(directory);
 	if (is_relative(given.data_directory) ||
-		(given.data_directory == NULL && strcmp(directory, DataDir) != 0))
+		(given.data_directory == NULL &&
+		 (given.config_file != NULL || strcmp(directory, DataDir) != 0)))
 		append_setting("data_directory", DataDir);
 }
 
