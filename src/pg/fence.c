@@ -27,6 +27,7 @@
 #include "pgstat.h"
 #include "replication/syncrep.h"
 #include "storage/pmsignal.h"
+#include "storage/proc.h"
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
@@ -77,6 +78,7 @@ static void arm(void);
 static void refuse_commit(bool prepared);
 static void raise_level(void);
 static void shield(void);
+static void held_signals(sigset_t *held);
 static void watch_commit(void);
 static bool terminate_pending(void);
 static void wait_for_quorum(XLogRecPtr lsn);
@@ -324,27 +326,43 @@ shield(void)
 	if (watch_timeout == MAX_TIMEOUTS)
 		watch_timeout = RegisterTimeout(USER_TIMEOUT, watch_commit);
 
-	sigemptyset(&held);
-	sigaddset(&held, SIGINT);
-	sigaddset(&held, SIGTERM);
 	commit_fence.shielded = true;
+	held_signals(&held);
 	sigprocmask(SIG_BLOCK, &held, &commit_fence.old_mask);
 	enable_timeout_every(watch_timeout,
 						 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WATCH_INTERVAL_MS),
 						 WATCH_INTERVAL_MS);
 }
 
+static void
+held_signals(sigset_t *held)
+{
+	sigemptyset(held);
+	sigaddset(held, SIGINT);
+	sigaddset(held, SIGTERM);
+}
+
 /*
  * Timer, in signal context.  Without lease the wait ends as a terminated one does: no
  * acknowledgement, connection cut; the row is visible here, but nobody may read it.
  * A terminate that could not be obeyed for long ends as a crash does (R23): the row
- * must not be shown, and a fast shutdown must not hang.
+ * must not be shown, and a fast shutdown must not hang.  Before the commit record a
+ * wait for a heavyweight lock (NOTIFY takes one) may end as ever.
  */
 static void
 watch_commit(void)
 {
 	if (!commit_fence.shielded)
 		return;
+	if (MyProc->waitStatus == PROC_WAIT_STATUS_WAITING)
+	{
+		sigset_t	held;
+
+		/* what is pending arrives here and now; our return blocks them again */
+		held_signals(&held);
+		sigprocmask(SIG_UNBLOCK, &held, NULL);
+		return;
+	}
 	if (!pgq_fence_may_serve())
 	{
 		InterruptPending = true;

@@ -134,8 +134,14 @@ plan_shows_status(Plan *plan, Oid *schema)
 		case T_CteScan:
 		case T_Material:
 		case T_Sort:
+		case T_IncrementalSort:
 		case T_Unique:
+		case T_Group:
 		case T_Agg:
+			break;
+		case T_WindowAgg:
+			expressions = lappend(expressions, ((WindowAgg *) plan)->startOffset);
+			expressions = lappend(expressions, ((WindowAgg *) plan)->endOffset);
 			break;
 		case T_Result:
 			expressions = lappend(expressions, ((Result *) plan)->resconstantqual);
