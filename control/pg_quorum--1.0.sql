@@ -2,6 +2,7 @@
 
 \echo Use "CREATE EXTENSION pg_quorum" to load this file. \quit
 
+CREATE SCHEMA quorum;
 COMMENT ON SCHEMA quorum IS 'pg_quorum: who leads, who follows, how far behind';
 
 -- ---- functions behind the views ----------------------------------------------------------
@@ -117,13 +118,13 @@ COMMENT ON COLUMN quorum.members.last_heard IS 'time since it was last heard; nu
 COMMENT ON COLUMN quorum.members.priority IS 'its quorum.priority; null: not yet known';
 COMMENT ON COLUMN quorum.members.timeline IS 'timeline of the end of its log';
 COMMENT ON COLUMN quorum.members.flush_lsn IS 'end of its log on disk, as last heard';
-COMMENT ON COLUMN quorum.members.replay_lsn IS 'end of what it has replayed, as last heard';
+COMMENT ON COLUMN quorum.members.replay_lsn IS 'end of what it has replayed, as last heard; null: a primary';
 COMMENT ON COLUMN quorum.members.lag_bytes IS
 	'WAL of the leader that it has not replayed, bytes; null: not known';
 COMMENT ON COLUMN quorum.members.lag_interval IS
 	'the same as time; null: not known here';
 COMMENT ON COLUMN quorum.members.in_sync_rule IS
-	'its acknowledgements count for commits (as the leader has it)';
+	'its acknowledgements count for commits; null unless this node leads';
 COMMENT ON COLUMN quorum.members.electable IS 'could it become leader, as far as known here';
 COMMENT ON COLUMN quorum.members.reason IS 'why it is not electable; null: it is';
 

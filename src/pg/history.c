@@ -96,6 +96,17 @@ pgq_history_note(const QuorumNote *note, const QuorumMemberSet *members)
 	append_line(line);
 }
 
+void
+pgq_history_forget(void)
+{
+	if (unlink(HISTORY_FILE) != 0 && errno != ENOENT)
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not remove file \"%s\": %m", HISTORY_FILE)));
+	file_lines = -1;
+	previous_phase_at = 0;
+}
+
 /* Time since the previous event of the same election; negative when there was none. */
 static double
 phase_ms(const Story *story)

@@ -25,6 +25,12 @@ typedef struct PgqHistoryEntry
 /* From the worker: append one event and say it in the server log.  Never throws. */
 extern void pgq_history_note(const QuorumNote *note, const QuorumMemberSet *members);
 
+/*
+ * From the worker, when this server becomes a member: what its data directory was copied
+ * with is the story of another node.  Never throws.
+ */
+extern void pgq_history_forget(void);
+
 /* From a backend: call fn for every entry, oldest first.  Lines that make no sense are skipped. */
 extern void pgq_history_read(void (*fn) (const PgqHistoryEntry *entry, void *arg), void *arg);
 

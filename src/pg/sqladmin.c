@@ -88,6 +88,13 @@ pgq_bootstrap(PG_FUNCTION_ARGS)
 				 errmsg("this server is a member of a cluster already"),
 				 errdetail("quorum.bootstrap() starts a new cluster."),
 				 errhint("See quorum.members; quorum.add_member() on the leader adds a server.")));
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("a cluster cannot be started on a standby"),
+				 errdetail("This server is in recovery."),
+				 errhint("Call quorum.bootstrap() on the primary, then add this server with "
+						 "quorum.add_member() there.")));
 	if (pgq_shared->boot_membership == PGQ_STATE_FOREIGN ||
 		pgq_shared->boot_membership == PGQ_STATE_UNREADABLE)
 		ereport(ERROR,
@@ -96,13 +103,6 @@ pgq_bootstrap(PG_FUNCTION_ARGS)
 				 errdetail("See column reason of quorum.status."),
 				 errhint("If it shall be the first node of a new cluster, stop it, remove the "
 						 "directory pg_quorum from its data directory, and start it again.")));
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("a cluster cannot be started on a standby"),
-				 errdetail("This server is in recovery."),
-				 errhint("Call quorum.bootstrap() on the primary, then add this server with "
-						 "quorum.add_member() there.")));
 	if (!pgq_guc_check(msg, detail, hint))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -145,12 +145,17 @@ pgq_add_member(PG_FUNCTION_ARGS)
 				 errmsg("\"%s\" is not a kind of member that can be added", kind),
 				 errhint("Use voter or learner.")));
 
-	require_worker();
-	if (!pgq_sql_view(view))
+	if (pgq_shared != NULL && !pgq_is_member())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this server is no member of a cluster"),
 				 errhint("Start a cluster on its primary with quorum.bootstrap().")));
+	require_worker();
+	if (!pgq_sql_view(view))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this server does not take part in its cluster"),
+				 errhint("See column reason of quorum.status.")));
 	require_leader(view);
 	strlcpy(request.name, name, sizeof(request.name));
 	check_new_member(view, &request);

@@ -309,11 +309,19 @@ row_of_member(PgqRow *row, const QuorumView *view, const QuorumMemberView *membe
 	pgq_row_interval(row, member->heard_ago_us, ever_heard && !member->is_self);
 	pgq_row_int4(row, member->priority, ever_heard);
 	pgq_row_int8(row, member->position.tli, member->position.tli != 0);
-	pgq_row_lsn(row, Max(member->position.lsn, member->stream_flush));
-	pgq_row_lsn(row, member->replay_lsn);
+	if (member->is_self)
+	{
+		pgq_row_lsn(row, pgq_sql_end_of_wal());
+		pgq_row_lsn(row, RecoveryInProgress() ? GetXLogReplayRecPtr(NULL) : InvalidXLogRecPtr);
+	}
+	else
+	{
+		pgq_row_lsn(row, Max(member->position.lsn, member->stream_flush));
+		pgq_row_lsn(row, member->is_leader ? InvalidXLogRecPtr : member->replay_lsn);
+	}
 	pgq_row_int8(row, lag.bytes, lag.bytes_known);
 	pgq_row_interval(row, lag.us, lag.us_known);
-	pgq_row_bool(row, member->in_sync_rule, true);
+	pgq_row_bool(row, member->in_sync_rule, view->role == QUORUM_ROLE_LEADER);
 	why_not_electable(member, view, row);
 }
 

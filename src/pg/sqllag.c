@@ -45,7 +45,6 @@ static void lag_of_name(const char *name, const QuorumView *view, PgqLag *lag);
 static void lag_of_stream(const Stream *stream, PgqLag *lag);
 static void keep_larger(PgqLag *largest, const PgqLag *lag);
 static Stream *collect_streams(int *count);
-static XLogRecPtr end_of_wal(void);
 static void unknown_name(const char *name, const QuorumView *view, const Stream *streams,
 						 int count) pg_attribute_noreturn();
 
@@ -248,10 +247,10 @@ pgq_lag_of_member(const QuorumView *view, const QuorumMemberView *member, PgqLag
 				return;
 			}
 		}
-		end = end_of_wal();
+		end = pgq_sql_end_of_wal();
 	}
 	else if (leader != NULL)
-		end = Max((XLogRecPtr) leader->position.lsn, end_of_wal());
+		end = Max((XLogRecPtr) leader->position.lsn, pgq_sql_end_of_wal());
 	if (XLogRecPtrIsInvalid(end) || XLogRecPtrIsInvalid(replay))
 		return;
 	lag->bytes_known = true;
@@ -294,7 +293,7 @@ pgq_lag_of_self(PgqLag *lag)
 static void
 lag_of_stream(const Stream *stream, PgqLag *lag)
 {
-	XLogRecPtr	end = end_of_wal();
+	XLogRecPtr	end = pgq_sql_end_of_wal();
 
 	memset(lag, 0, sizeof(*lag));
 	if (XLogRecPtrIsInvalid(stream->replay) || XLogRecPtrIsInvalid(end))
@@ -305,9 +304,8 @@ lag_of_stream(const Stream *stream, PgqLag *lag)
 	lag->us = lag->bytes == 0 ? 0 : Max(stream->replay_lag_us, 0);
 }
 
-/* What can be streamed from here: flushed on a primary, received or replayed on a standby. */
-static XLogRecPtr
-end_of_wal(void)
+XLogRecPtr
+pgq_sql_end_of_wal(void)
 {
 	XLogRecPtr	received;
 

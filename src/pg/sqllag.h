@@ -25,6 +25,9 @@ extern void pgq_lag_of_member(const QuorumView *view, const QuorumMemberView *me
 /* This standby behind its upstream; not known while nothing streams. */
 extern void pgq_lag_of_self(PgqLag *lag);
 
+/* What can be streamed from here: flushed on a primary, received or replayed on a standby. */
+extern XLogRecPtr pgq_sql_end_of_wal(void);
+
 /* The published view of a member of a cluster; false on any other server. */
 extern bool pgq_sql_view(QuorumView *view);
 
