@@ -12,10 +12,8 @@
 #include "postgres.h"
 
 #include <signal.h>
-#include <unistd.h>
 
 #include "access/xlog.h"
-#include "access/xlog_internal.h"
 #include "access/xlogrecovery.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -27,8 +25,18 @@
 #include "stream.h"
 #include "timeline.h"
 
+static emit_log_hook_type previous_log_hook = NULL;
+
+static void follow_log_hook(ErrorData *edata);
 static bool follow_find_leader(const QuorumView *view, QuorumMember *leader);
 static void follow_append_option(StringInfo text, const char *keyword, const char *value);
+
+void
+pgq_follow_init(void)
+{
+	previous_log_hook = emit_log_hook;
+	emit_log_hook = follow_log_hook;
+}
 
 void
 pgq_stream_follow_changed(void)
@@ -108,6 +116,36 @@ pgq_follow_take_leader(QuorumMember *leader, QuorumTerm *term)
 	return false;
 }
 
+void
+pgq_follow_report_process(pid_t pid, Latch *latch)
+{
+	PgqStreamReport *report = &pgq_shared->stream;
+
+	SpinLockAcquire(&pgq_shared->stream_mutex);
+	report->pid = pid;
+	report->latch = latch;
+	report->source = QUORUM_NO_NODE;
+	report->term = 0;
+	report->tli = 0;
+	report->acking_term = 0;
+	report->connected = false;
+	report->busy = false;
+	report->leave = false;
+	SpinLockRelease(&pgq_shared->stream_mutex);
+}
+
+void
+pgq_follow_report_failure(const char *err)
+{
+	PgqStreamReport *report = &pgq_shared->stream;
+	size_t		first_line = Min(strcspn(err, "\n") + 1, QUORUM_REASON_SIZE);
+
+	SpinLockAcquire(&pgq_shared->stream_mutex);
+	report->busy = false;
+	strlcpy(report->reason, err, first_line);
+	SpinLockRelease(&pgq_shared->stream_mutex);
+}
+
 static bool
 follow_find_leader(const QuorumView *view, QuorumMember *leader)
 {
@@ -182,26 +220,31 @@ pgq_follow_adopted_timeline(TimeLineID tli, XLogRecPtr lsn)
 }
 
 /*
- * V4: recovery reads a segment from the newest timeline that has it.  A crash right
- * after a change of timeline can leave that file empty while the same segment of the
- * older timeline holds WAL that this node acknowledged: read that one.
+ * Recovery reads a segment from the newest timeline that has it.  A crash right after
+ * the stream changed timeline leaves that file empty or short, while the same segment
+ * of the older timeline holds WAL that this node acknowledged; recovery then dies of
+ * it at every boot.  No record of the newer timeline was replayed, so nothing is lost
+ * by reading the older file instead (V4, V12).
  */
-bool
-pgq_follow_hides_wal(TimeLineID tli, XLogRecPtr lsn)
+static void
+follow_log_hook(ErrorData *edata)
 {
-	char		path[MAXPGPATH];
-	XLogSegNo	segment;
+	static const char hidden[] = "according to history file, WAL location";
 
-	XLByteToSeg(lsn, segment, wal_segment_size);
-	XLogFilePath(path, tli, segment, wal_segment_size);
-	if (access(path, F_OK) != 0)
-		return false;
-
-	for (TimeLineID newer = pgq_newest_timeline(); newer > tli; newer--)
+	if (edata->elevel >= ERROR && AmStartupProcess() && pgq_is_member() &&
+		edata->message_id != NULL &&
+		strncmp(edata->message_id, hidden, sizeof(hidden) - 1) == 0)
 	{
-		XLogFilePath(path, newer, segment, wal_segment_size);
-		if (access(path, F_OK) == 0)
-			return true;
+		TimeLineID	tli = 0;
+
+		if (GetXLogReplayRecPtr(&tli) != InvalidXLogRecPtr && tli != 0)
+		{
+			pg_atomic_write_u64(&pgq_shared->forget_above, tli);
+			pgq_request_restart(PGQ_RESTART_IMMEDIATE,
+								"a newer timeline without records hides a part of the log");
+		}
 	}
-	return false;
+
+	if (previous_log_hook)
+		previous_log_hook(edata);
 }

@@ -7,11 +7,20 @@
 
 #include "shmem.h"
 
+/* From _PG_init, postmaster only. */
+extern void pgq_follow_init(void);
+
 /*
  * From the walreceiver: point the stream report at the accepted leader.  False when
  * there is none, when it is this node, or when our log does not fit that term's.
  */
 extern bool pgq_follow_take_leader(QuorumMember *leader, QuorumTerm *term);
+
+/* This process has no stream yet; (0, NULL): it ends.  What was promised stays (log_end). */
+extern void pgq_follow_report_process(pid_t pid, Latch *latch);
+
+/* The first line of why a connection failed. */
+extern void pgq_follow_report_failure(const char *err);
 
 /* palloc'd connection string for a leader; NULL when quorum.conninfo cannot be used. */
 extern char *pgq_follow_conninfo(const QuorumMember *leader);
@@ -21,8 +30,5 @@ extern char *pgq_follow_conninfo(const QuorumMember *leader);
  * that ends at (tli, lsn); 0 = none.
  */
 extern TimeLineID pgq_follow_adopted_timeline(TimeLineID tli, XLogRecPtr lsn);
-
-/* Does an empty segment of a newer timeline hide WAL behind the end of the log? */
-extern bool pgq_follow_hides_wal(TimeLineID tli, XLogRecPtr lsn);
 
 #endif							/* PGQ_FOLLOW_H */

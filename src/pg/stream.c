@@ -27,7 +27,6 @@
 #include "postgres.h"
 
 #include <signal.h>
-#include <unistd.h>
 
 #include "access/xlog.h"
 #include "access/xlogrecovery.h"
@@ -55,7 +54,8 @@
 #define CONNECT_RETRY_MS	10		/* first pause, doubled each time */
 #define CONNECT_RETRY_MS_MAX	500
 #define PROMOTION_WAIT_MS	10000	/* for the leader to reach its timeline */
-#define PROMOTION_POLL_MS	2
+#define PROMOTION_POLL_MS	2		/* a tenth as often once it takes longer than usual */
+#define PROMOTION_USUAL_MS	500
 #define START_RETRIES		5
 #define START_RETRY_MS		25		/* first pause, doubled each time */
 #define EAGER_ACKS			4		/* acks of a stream the leader shall hear of at once */
@@ -74,6 +74,7 @@ static struct
 	bool		checked;		/* history holds the leader's, and our log fits into it */
 	PgqHistory	history;
 	int			acks;			/* real acks of new positions on this stream so far */
+	bool		init_zero;		/* configured wal_init_zero while it is switched off; see below */
 	TimeoutId	limit;
 	volatile sig_atomic_t limit_hit;
 }			stream;
@@ -96,7 +97,7 @@ static void stream_diverged(TimeLineID tli, XLogRecPtr lsn) pg_attribute_noretur
 static bool stream_start_once(WalReceiverConn *conn, const WalRcvStreamOptions *options,
 							  bool last, bool *failed);
 static void stream_record_ack(XLogRecPtr flush);
-static bool stream_must_leave(void);
+static void stream_leave_if_told(void);
 static void stream_leave(const char *why) pg_attribute_noreturn();
 static void stream_pause(long timeout_ms);
 static void stream_limit(int limit_ms);
@@ -112,6 +113,7 @@ pgq_stream_init(void)
 	if (WalReceiverFunctions == NULL)
 		elog(ERROR, "libpqwalreceiver did not initialize correctly");
 
+	pgq_follow_init();
 	real_functions = WalReceiverFunctions;
 	wrapped = *real_functions;
 	wrapped.walrcv_connect = stream_connect;
@@ -155,7 +157,6 @@ stream_connect(PGQ_WALRCV_CONNECT_PARAMS)
 			return NULL;
 		}
 
-		*err = NULL;
 		stream_limit(CONNECT_LIMIT_MS);
 		conn = (real_functions->walrcv_connect) (PGQ_WALRCV_CONNECT_ARGS(text));
 		stream_limit(0);
@@ -163,15 +164,12 @@ stream_connect(PGQ_WALRCV_CONNECT_PARAMS)
 		if (conn != NULL)
 			return conn;
 
-		SpinLockAcquire(&pgq_shared->stream_mutex);
-		pgq_shared->stream.busy = false;
-		if (*err != NULL)
-			strlcpy(pgq_shared->stream.reason, *err, QUORUM_REASON_SIZE);
-		SpinLockRelease(&pgq_shared->stream_mutex);
+		pgq_follow_report_failure(*err);
 
 		/* a leader that restarts refuses for a moment: no process need die for that */
 		if (pgq_now_mono() >= deadline)
 			return NULL;
+		pfree(*err);
 		stream_pause(pause_ms);
 		pause_ms = Min(2 * pause_ms, CONNECT_RETRY_MS_MAX);
 	}
@@ -181,7 +179,9 @@ stream_connect(PGQ_WALRCV_CONNECT_PARAMS)
 static char *
 stream_identify_system(WalReceiverConn *conn, TimeLineID *primary_tli)
 {
-	uint64		deadline;
+	uint64		start = pgq_now_mono();
+	uint64		usual = start + PROMOTION_USUAL_MS * UINT64CONST(1000);
+	uint64		deadline = start + PROMOTION_WAIT_MS * UINT64CONST(1000);
 	char		own_sysid[32];
 	char	   *sysid;
 
@@ -189,11 +189,9 @@ stream_identify_system(WalReceiverConn *conn, TimeLineID *primary_tli)
 		return (real_functions->walrcv_identify_system) (conn, primary_tli);
 
 	snprintf(own_sysid, sizeof(own_sysid), UINT64_FORMAT, GetSystemIdentifier());
-	deadline = pgq_now_mono() + PROMOTION_WAIT_MS * UINT64CONST(1000);
 	for (;;)
 	{
-		if (stream_must_leave())
-			stream_leave("it is not the accepted leader any more");
+		stream_leave_if_told();
 
 		stream_limit(COMMAND_LIMIT_MS);
 		sysid = (real_functions->walrcv_identify_system) (conn, primary_tli);
@@ -209,7 +207,7 @@ stream_identify_system(WalReceiverConn *conn, TimeLineID *primary_tli)
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("leader of term %u is on timeline %u", stream.term, *primary_tli)));
 		pfree(sysid);
-		stream_pause(PROMOTION_POLL_MS);
+		stream_pause(pgq_now_mono() < usual ? PROMOTION_POLL_MS : 10 * PROMOTION_POLL_MS);
 	}
 
 	if (!stream.checked)
@@ -245,8 +243,7 @@ stream_startstreaming(WalReceiverConn *conn, const WalRcvStreamOptions *options)
 	{
 		if (i > 0)
 			stream_pause(START_RETRY_MS << (i - 1));
-		if (stream_must_leave())
-			stream_leave("it is not the accepted leader any more");
+		stream_leave_if_told();
 		started = stream_start_once(conn, &own, i == START_RETRIES, &failed);
 	}
 
@@ -259,6 +256,17 @@ stream_startstreaming(WalReceiverConn *conn, const WalRcvStreamOptions *options)
 	pgq_shared->stream.reason[0] = '\0';
 	SpinLockRelease(&pgq_shared->stream_mutex);
 
+	/*
+	 * The leader's gate waits for the first record of its timeline to reach our disk,
+	 * in a file that does not exist yet.  Filling it with zeroes first would be the
+	 * longest part of a failover.
+	 */
+	if (stream.tli == stream.term && wal_init_zero)
+	{
+		stream.init_zero = true;
+		wal_init_zero = false;
+	}
+
 	stream.acks = 0;
 	if (stream.tli == stream.term)
 		pgq_shmem_wake_worker();
@@ -268,8 +276,8 @@ stream_startstreaming(WalReceiverConn *conn, const WalRcvStreamOptions *options)
 static int
 stream_receive(WalReceiverConn *conn, char **buffer, pgsocket *wait_fd)
 {
-	if (stream.active && stream_must_leave())
-		stream_leave("it is not the accepted leader any more");
+	if (stream.active)
+		stream_leave_if_told();
 	return (real_functions->walrcv_receive) (conn, buffer, wait_fd);
 }
 
@@ -299,8 +307,7 @@ stream_send(WalReceiverConn *conn, const char *buffer, int nbytes)
 
 	/* S2: what is promised above must be visible before the fence is looked at */
 	pg_memory_barrier();
-	if (stream_must_leave())
-		stream_leave("a newer term has been promised");
+	stream_leave_if_told();
 	(real_functions->walrcv_send) (conn, reply, nbytes);
 }
 
@@ -333,10 +340,6 @@ stream_endstreaming(WalReceiverConn *conn, TimeLineID *next_tli)
 static void
 stream_begin(void)
 {
-	PgqStreamReport *report = &pgq_shared->stream;
-	TimeLineID	tli;
-	XLogRecPtr	lsn = GetXLogReplayRecPtr(&tli);
-
 	if (!stream.active)
 	{
 		InitializeTimeouts();
@@ -345,23 +348,12 @@ stream_begin(void)
 		stream.active = true;
 	}
 
-	SpinLockAcquire(&pgq_shared->stream_mutex);
-	report->pid = MyProcPid;
-	report->latch = MyLatch;
-	report->source = QUORUM_NO_NODE;
-	report->term = 0;
-	report->tli = 0;
-	report->acking_term = 0;
-	report->connected = false;
-	report->busy = false;
-	report->leave = false;
-	SpinLockRelease(&pgq_shared->stream_mutex);
+	pgq_follow_report_process(MyProcPid, MyLatch);
 
 	/* without a replay position the startup process wants its first checkpoint: nothing is read */
-	if (lsn != InvalidXLogRecPtr && pg_atomic_read_u32(&pgq_shared->local_wal_read) == 0)
+	if (GetXLogReplayRecPtr(NULL) != InvalidXLogRecPtr &&
+		pg_atomic_read_u32(&pgq_shared->local_wal_read) == 0)
 	{
-		if (pgq_follow_hides_wal(tli, lsn))
-			stream_forget(tli, "a newer timeline without records hides a part of the log");
 		pg_atomic_write_u32(&pgq_shared->local_wal_read, 1);
 		pgq_shmem_wake_worker();
 	}
@@ -370,22 +362,10 @@ stream_begin(void)
 static void
 stream_exit(int code, Datum arg)
 {
-	PgqStreamReport *report = &pgq_shared->stream;
-
 	(void) code;
 	(void) arg;
 
-	SpinLockAcquire(&pgq_shared->stream_mutex);
-	report->pid = 0;
-	report->latch = NULL;
-	report->source = QUORUM_NO_NODE;
-	report->term = 0;
-	report->tli = 0;
-	report->acking_term = 0;
-	report->connected = false;
-	report->busy = false;
-	report->leave = false;
-	SpinLockRelease(&pgq_shared->stream_mutex);
+	pgq_follow_report_process(0, NULL);
 
 	if (stream.limit_hit)
 		ereport(LOG,
@@ -533,19 +513,27 @@ stream_record_ack(XLogRecPtr flush)
 		stream.acks++;
 		pgq_shmem_wake_worker();
 	}
+
+	if (stream.init_zero && end.tli == stream.term)
+	{
+		wal_init_zero = true;
+		stream.init_zero = false;
+	}
 }
 
-static bool
-stream_must_leave(void)
+static void
+stream_leave_if_told(void)
 {
 	bool		leave;
 
 	if (pg_atomic_read_u64(&pgq_shared->fence_term) > stream.term)
-		return true;
+		stream_leave("a newer term has been promised");
+
 	SpinLockAcquire(&pgq_shared->stream_mutex);
 	leave = pgq_shared->stream.leave;
 	SpinLockRelease(&pgq_shared->stream_mutex);
-	return leave;
+	if (leave)
+		stream_leave("it is not the accepted leader any more");
 }
 
 static void
@@ -565,7 +553,9 @@ stream_pause(long timeout_ms)
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					 timeout_ms, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
-	PGQ_WALRCV_INTERRUPTS();
+	CHECK_FOR_INTERRUPTS();
+	if (ShutdownRequestPending) /* up to 16; from 17 on the line above sees to it */
+		proc_exit(0);
 
 	if (ConfigReloadPending)
 	{
