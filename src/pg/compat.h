@@ -111,13 +111,6 @@
 #define PGQ_WALRCV_CONNECT_ARGS(text) (text), logical, appname, err
 #endif
 
-/* In the walreceiver: from 18 on CHECK_FOR_INTERRUPTS() does it all. */
-#if PG_VERSION_NUM >= 180000
-#define PGQ_WALRCV_INTERRUPTS() CHECK_FOR_INTERRUPTS()
-#else
-#define PGQ_WALRCV_INTERRUPTS() ProcessWalRcvInterrupts()
-#endif
-
 /* 16: one look-up function instead of the array of all settings. */
 static inline struct config_enum *
 pgq_find_enum_setting(const char *name)
