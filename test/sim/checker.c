@@ -1,0 +1,297 @@
+/*
+ * checker.c
+ *	  The oracle: what must be true of the whole cluster, after every event.
+ *
+ * It looks at state, never at traces, and knows what no node can know: every vote
+ * that left, who wrote each timeline, which commits a client was told.
+ *
+ *	S1	one leader per term; one vote per node and term, durable before it leaves;
+ *		terms of a disk never go back
+ *	S2	no ack for a term below one that a granted vote promised
+ *	S3	an ack covers only what the receiver holds of the leader's own log
+ *	S4	a timeline is written by one life of one node
+ *	S6	an open gate: a record of its own term is durable on `need` of the rule
+ *	S7	never two nodes that would serve a client; whoever would serve one holds
+ *		every acknowledged commit
+ *	S8	whoever is marked recovering neither votes nor stands
+ *	and no acknowledged commit is missing from the log of a later leader
+ */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim.h"
+
+/* The core's assertions know no context. */
+static Sim *asserting;
+
+void
+sim_fail(Sim *sim, SimVerdict verdict, const char *format,...)
+{
+	va_list		args;
+
+	va_start(args, format);
+	(void) vsnprintf(sim->why, sizeof(sim->why), format, args);
+	va_end(args);
+	sim->verdict = verdict;
+	longjmp(sim->stop, 1);
+}
+
+void
+quorum_assert_failed(const char *condition, const char *file, int line)
+{
+	if (asserting == NULL)
+	{
+		fprintf(stderr, "%s:%d: assertion failed: %s\n", file, line, condition);
+		abort();
+	}
+	sim_fail(asserting, SIM_CRASH, "%s:%d: assertion failed: %s", file, line, condition);
+}
+
+/* ---- S1 ----------------------------------------------------------------- */
+
+static void
+remember_vote(Sim *sim, SimNode *node, QuorumTerm term, QuorumNodeId candidate)
+{
+	QuorumNodeId *seen = &sim->oracle.vote[term][node->index];
+
+	if (*seen != QUORUM_NO_NODE && *seen != candidate)
+		sim_fail(sim, SIM_SAFETY, "S1: node %u voted for %u and for %u in term %u", node->id,
+				 *seen, candidate, term);
+	*seen = candidate;
+}
+
+void
+sim_check_persist(Sim *sim, SimNode *node, const QuorumHardState *hard)
+{
+	QuorumHardState disk;
+
+	if (hard->term >= SIM_TERM_MAX)
+		sim_fail(sim, SIM_LIVENESS, "term %u: too many elections", hard->term);
+	sim_disk_read(sim, node, &disk);
+	if (hard->term < disk.term)
+		sim_fail(sim, SIM_SAFETY, "S1: node %u goes back from term %u to %u", node->id,
+				 disk.term, hard->term);
+	if (hard->term == disk.term && disk.vote != QUORUM_NO_NODE && hard->vote != disk.vote)
+		sim_fail(sim, SIM_SAFETY, "S1: node %u changes its vote in term %u from %u to %u",
+				 node->id, hard->term, disk.vote, hard->vote);
+}
+
+void
+sim_check_send(Sim *sim, SimNode *node, const QuorumMessage *message)
+{
+	QuorumHardState disk;
+	bool		grants = message->type == QUORUM_MSG_VOTE_REPLY &&
+		message->verdict == QUORUM_GRANTED;
+	bool		asks = message->type == QUORUM_MSG_VOTE_REQUEST;
+
+	if (!grants && !asks)
+		return;
+	if (message->term >= SIM_TERM_MAX)
+		sim_fail(sim, SIM_LIVENESS, "term %u: too many elections", message->term);
+	sim_disk_read(sim, node, &disk);
+	if (disk.recovering)
+		sim_fail(sim, SIM_SAFETY, "S8: node %u votes in term %u and is recovering", node->id,
+				 message->term);
+	remember_vote(sim, node, message->term, grants ? message->to : node->id);
+	if (sim->options.broken != SIM_BREAK_PERSIST)
+	{
+		if (disk.term != message->term || disk.vote != (grants ? message->to : node->id))
+			sim_fail(sim, SIM_SAFETY, "S1: node %u sends a vote of term %u that is not durable",
+					 node->id, message->term);
+	}
+	if (message->term > sim->oracle.granted[node->index])
+		sim->oracle.granted[node->index] = message->term;
+}
+
+/* ---- publish: S1, S6 ---------------------------------------------------- */
+
+/* How many of the rule hold, durable, a record that this node wrote in its term? */
+static int
+holders_of_term(const Sim *sim, const SimNode *node, const QuorumSyncRule *rule, QuorumTerm term)
+{
+	const SimLog *log = &node->log;
+	SimCommit	first = {log->count, 0, 0};
+	int			holders = 0;
+
+	while (first.index > 0 && log->records[first.index - 1].tli == term)
+		first.index--;
+	if (first.index == log->count)
+		return -1;
+	first.end = log->records[first.index].end;
+	first.hash = log->records[first.index].hash;
+	if (first.end > log->flush)
+		return -1;
+	for (int i = 0; i < rule->count; i++)
+	{
+		const SimNode *other = &sim->nodes[rule->ids[i] - 1];
+
+		if (sim_log_holds(&other->log, other->log.flush, &first))
+			holders++;
+	}
+	return holders;
+}
+
+void
+sim_check_publish(Sim *sim, SimNode *node, const QuorumView *view)
+{
+	int			voters = sim->options.nodes - sim->options.learners;
+
+	if (view->role == QUORUM_ROLE_LEADER)
+	{
+		QuorumNodeId *leader = &sim->oracle.leader[view->term];
+
+		if (*leader != QUORUM_NO_NODE && *leader != node->id)
+			sim_fail(sim, SIM_SAFETY, "S1: nodes %u and %u both lead term %u", *leader,
+					 node->id, view->term);
+		if (*leader == QUORUM_NO_NODE)
+			sim->oracle.elections++;
+		*leader = node->id;
+	}
+	if (!view->gate_open || node->shared.gate_open)
+		return;
+	if (view->role != QUORUM_ROLE_LEADER || node->phase != QUORUM_PHASE_PRIMARY)
+		sim_fail(sim, SIM_SAFETY, "S6: node %u opens its gate and is no leader", node->id);
+	if (view->sync.need < voters / 2)
+		sim_fail(sim, SIM_SAFETY, "S6: node %u wants only %d of %d voters to hold a commit",
+				 node->id, view->sync.need, voters);
+	if (holders_of_term(sim, node, &view->sync, view->term) < view->sync.need)
+		sim_fail(sim, SIM_SAFETY,
+				 "S6: node %u opens its gate in term %u and no quorum holds a record of it",
+				 node->id, view->term);
+}
+
+/* ---- WAL: S2, S3, S4 ---------------------------------------------------- */
+
+void
+sim_check_write(Sim *sim, SimNode *node, QuorumTerm tli)
+{
+	SimOracle  *oracle = &sim->oracle;
+
+	if (oracle->writer[tli] == QUORUM_NO_NODE)
+	{
+		oracle->writer[tli] = node->id;
+		oracle->writer_life[tli] = node->pg_life;
+	}
+	if (oracle->writer[tli] != node->id || oracle->writer_life[tli] != node->pg_life)
+		sim_fail(sim, SIM_SAFETY, "S4: node %u (life %u) writes timeline %u of node %u (life %u)",
+				 node->id, node->pg_life, tli, oracle->writer[tli], oracle->writer_life[tli]);
+	if (tli != 1 && oracle->leader[tli] != node->id)
+		sim_fail(sim, SIM_SAFETY, "S4: node %u writes timeline %u and was not elected in it",
+				 node->id, tli);
+}
+
+/*
+ * Raft's leader completeness: at a promotion, everything a client was told in an
+ * earlier term is there.  A leader that was frozen may promote when a later term
+ * already commits; its gate stays shut.
+ */
+void
+sim_check_promoted(Sim *sim, SimNode *node)
+{
+	QuorumTerm	term = node->promoting - 1;
+
+	while (term > 0 && sim->oracle.tip_of[term].end == 0)
+		term--;
+	if (!sim_log_holds(&node->log, node->log.flush, &sim->oracle.tip_of[term]))
+		sim_fail(sim, SIM_SAFETY,
+				 "node %u promotes to timeline %u without the commit at %llX that was acknowledged",
+				 node->id, node->promoting, (unsigned long long) sim->oracle.tip_of[term].end);
+}
+
+void
+sim_check_ack_sent(Sim *sim, SimNode *node)
+{
+	const SimStream *stream = &node->stream;
+	const SimNode *source = &sim->nodes[stream->source];
+
+	if (sim->oracle.granted[node->index] > stream->term)
+		sim_fail(sim, SIM_SAFETY, "S2: node %u acknowledges WAL of term %u after a vote in term %u",
+				 node->id, stream->term, sim->oracle.granted[node->index]);
+	if (source->pg_life == stream->source_life &&
+		!sim_log_same(&node->log, &source->log, stream->acked))
+		sim_fail(sim, SIM_SAFETY,
+				 "S3: node %u acknowledges %llX to node %u, whose log is another one", node->id,
+				 (unsigned long long) stream->acked, source->id);
+}
+
+/* A client is told that its commit is safe. */
+void
+sim_check_commit(Sim *sim, SimNode *node, const SimCommit *commit)
+{
+	SimOracle  *oracle = &sim->oracle;
+	int			holders = 0;
+
+	if (oracle->tip.end != 0 && oracle->tip.index <= commit->index &&
+		!sim_log_holds(&node->log, UINT64_MAX, &oracle->tip))
+		sim_fail(sim, SIM_SAFETY,
+				 "node %u acknowledges a commit at %llX, and lacks the one acknowledged at %llX",
+				 node->id, (unsigned long long) commit->end,
+				 (unsigned long long) oracle->tip.end);
+	for (int i = 0; i < sim->options.nodes - sim->options.learners; i++)
+	{
+		const SimNode *other = &sim->nodes[i];
+
+		if (sim_log_holds(&other->log, other->log.flush, commit))
+			holders++;
+	}
+	if (holders <= (sim->options.nodes - sim->options.learners) / 2)
+		sim_fail(sim, SIM_SAFETY,
+				 "S5: node %u acknowledges a commit at %llX that %d voters hold", node->id,
+				 (unsigned long long) commit->end, holders);
+	if (commit->index > oracle->tip.index)
+		oracle->tip = *commit;
+	else
+	{
+		/* A late one of an earlier leader: it must lie in the log of the newest. */
+		for (int i = 0; i < sim->options.nodes; i++)
+		{
+			const SimLog *log = &sim->nodes[i].log;
+
+			if (sim_log_holds(log, UINT64_MAX, &oracle->tip) &&
+				!sim_log_holds(log, UINT64_MAX, commit))
+				sim_fail(sim, SIM_SAFETY, "node %u acknowledges a commit at %llX that was left out",
+						 node->id, (unsigned long long) commit->end);
+		}
+	}
+	oracle->tip_of[node->log.records[commit->index].tli] = *commit;
+	oracle->acked++;
+	oracle->acked_at = sim->now;
+}
+
+/* ---- after every event: S7 ---------------------------------------------- */
+
+void
+sim_check_all(Sim *sim)
+{
+	const SimNode *serving = NULL;
+
+	for (int i = 0; i < sim->options.nodes; i++)
+	{
+		const SimNode *node = &sim->nodes[i];
+
+		if (node->phase != QUORUM_PHASE_PRIMARY || !sim_pg_serves(sim, node))
+			continue;
+		if (serving != NULL)
+			sim_fail(sim, SIM_SAFETY, "S7: nodes %u (term %u) and %u (term %u) both serve clients",
+					 serving->id, serving->shared.term, node->id, node->shared.term);
+		serving = node;
+		if (!sim_log_holds(&node->log, UINT64_MAX, &sim->oracle.tip))
+			sim_fail(sim, SIM_SAFETY,
+					 "S7: node %u serves reads and lacks the commit acknowledged at %llX",
+					 node->id, (unsigned long long) sim->oracle.tip.end);
+	}
+	if (!sim->healed)
+		return;
+	if (serving == NULL)
+		sim->oracle.served_since = 0;
+	else if (sim->oracle.served_since == 0)
+		sim->oracle.served_since = sim->now;
+}
+
+/* Which run the core's assertions end. */
+void
+sim_check_begin(Sim *sim)
+{
+	asserting = sim;
+}

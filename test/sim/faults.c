@@ -1,0 +1,433 @@
+/*
+ * faults.c
+ *	  What goes wrong, when, to whom; how it ends: healing, and what is demanded then.
+ */
+#include <string.h>
+
+#include "sim.h"
+
+/* ---- processes ---------------------------------------------------------- */
+
+/* Its worker lives a moment longer and says so; backends see it and serve nobody. */
+void
+sim_kill_postmaster(Sim *sim, SimNode *node)
+{
+	SimEvent   *event;
+
+	if (!node->postmaster)
+		return;
+	sim_trace(sim, node, "postmaster killed");
+	node->postmaster = false;
+	event = sim_after(sim, sim_draw(sim, (SimRange) {100, 3 * SIM_MS}), SIM_EV_CLOSING, node);
+	event->life = node->life;
+	event->number = QUORUM_CLOSING_POSTMASTER_DIED;
+	sim_after(sim, sim_draw(sim, (SimRange) {4 * SIM_MS, 30 * SIM_MS}), SIM_EV_KILL, node)->life =
+		node->pg_life;
+}
+
+void
+sim_kill_all(Sim *sim, SimNode *node)
+{
+	sim_node_dies(sim, node, false);
+}
+
+void
+sim_power_off(Sim *sim, SimNode *node)
+{
+	sim_node_dies(sim, node, true);
+}
+
+/* A process dies; the postmaster ends all others and starts them again. */
+void
+sim_backend_crash(Sim *sim, SimNode *node)
+{
+	if (!node->postmaster || !node->pg || node->doomed)
+		return;
+	sim_trace(sim, node, "a backend crashes");
+	node->stopping = node->stop_written = false;
+	sim_worker_dies(sim, node);
+	sim_pg_dies(sim, node, false);
+	sim_children_start(sim, node);
+}
+
+/* Killed hard: for a moment backends go on with what shared memory says. */
+void
+sim_worker_kill(Sim *sim, SimNode *node)
+{
+	if (!node->worker || !node->postmaster || node->doomed)
+		return;
+	sim_trace(sim, node, "worker killed");
+	sim_worker_dies(sim, node);
+	node->doomed = true;
+	sim_after(sim, sim_draw(sim, (SimRange) {0, 300 * SIM_MS}), SIM_EV_KILL, node)->life =
+		node->pg_life;
+	sim_after(sim, sim_draw(sim, (SimRange) {300 * SIM_MS, 600 * SIM_MS}), SIM_EV_BOOT, node);
+}
+
+/* It ends orderly: its exit callback closes the gate.  The server runs on without it. */
+void
+sim_worker_exit(Sim *sim, SimNode *node)
+{
+	uint32_t	life = node->life;
+
+	if (!node->worker || !node->postmaster || node->doomed || sim_frozen(sim, node))
+		return;
+	sim_trace(sim, node, "worker exits");
+	sim->event.type = QUORUM_EVENT_CLOSING;
+	sim->event.closing = QUORUM_CLOSING_WORKER_EXIT;
+	sim_drive(sim, node);
+	if (!node->worker || node->life != life)
+		return;
+	sim_worker_dies(sim, node);
+	sim_after(sim, sim_draw(sim, (SimRange) {SIM_MS, SIM_SECOND}), SIM_EV_WORKER_START,
+			  node)->life = node->pg_life;
+}
+
+/* Only the worker is stopped: streams, backends and the lease in shared memory go on. */
+void
+sim_worker_freeze(Sim *sim, SimNode *node, SimTime length)
+{
+	if (!node->worker || sim->now < node->busy_until)
+		return;
+	sim_trace(sim, node, "worker frozen for %lld ms", (long long) (length / SIM_MS));
+	node->busy_until = sim->now + length;
+}
+
+void
+sim_freeze(Sim *sim, SimNode *node, SimTime length, bool suspend)
+{
+	if (!node->pg || sim_frozen(sim, node))
+		return;
+	sim_trace(sim, node, "%s for %lld ms", suspend ? "suspended" : "frozen",
+			  (long long) (length / SIM_MS));
+	node->suspended = suspend;
+	node->frozen_until = sim->now + length + 1;
+	node->frozen_at = sim->now;
+	sim_after(sim, length, SIM_EV_THAW, node)->number = (uint64_t) node->frozen_until;
+}
+
+/* Its backends may be the first to run. */
+void
+sim_thaw(Sim *sim, SimNode *node)
+{
+	if (node->frozen_until == 0)
+		return;
+	node->frozen_until = 0;
+	if (node->suspended)
+	{
+		/* The monotonic clock stood still, the boot clock went on. */
+		SimTime		slept = sim->now - node->frozen_at;
+
+		slept += slept * node->clock.ppm / 1000000;
+		node->clock.suspended += slept;
+		node->clock.base_mono -= slept;
+		node->suspended = false;
+	}
+	sim_trace(sim, node, "thawed");
+	sim_check_all(sim);
+	sim_client(sim, node);
+}
+
+/* Planned stop: the gate closes, the last record is streamed, then it ends. */
+void
+sim_stop(Sim *sim, SimNode *node)
+{
+	SimEvent   *event;
+
+	if (!node->postmaster || !node->pg || node->stopping || node->doomed)
+		return;
+	sim_trace(sim, node, "planned stop");
+	node->stopping = true;
+	event = sim_after(sim, sim_draw(sim, (SimRange) {100, 5 * SIM_MS}), SIM_EV_CLOSING, node);
+	event->life = node->life;
+	event->number = QUORUM_CLOSING_SHUTDOWN;
+	sim_after(sim, sim_draw(sim, (SimRange) {10 * SIM_MS, 100 * SIM_MS}), SIM_EV_STOPPED,
+			  node)->life = node->pg_life;
+}
+
+void
+sim_stopped(Sim *sim, SimNode *node)
+{
+	if (!node->stopping)
+		return;
+	if (node->phase == QUORUM_PHASE_PRIMARY && !node->stop_written)
+	{
+		/* Shutdown checkpoint: the last record, sent before the streams end. */
+		node->stop_written = true;
+		sim_pg_write(sim, node, false);
+		sim_after(sim, sim_draw(sim, (SimRange) {20 * SIM_MS, 150 * SIM_MS}), SIM_EV_STOPPED,
+				  node)->life = node->pg_life;
+		return;
+	}
+	if (node->phase == QUORUM_PHASE_PRIMARY)
+		node->log.flush = node->log.write = node->log.records[node->log.count - 1].end;
+	sim_node_dies(sim, node, false);
+}
+
+/* ---- the draw ----------------------------------------------------------- */
+
+static SimNode *
+pick(Sim *sim)
+{
+	SimNode    *leader = sim_leader(sim);
+
+	if (leader != NULL && sim_below(sim, 100) < sim->options.leader_bias)
+		return leader;
+	return &sim->nodes[sim_below(sim, sim->options.nodes)];
+}
+
+static void
+isolate(Sim *sim, const SimNode *node, bool can_send, bool can_receive)
+{
+	sim_trace(sim, node, "link: %s", can_send ? "can only send" :
+			  can_receive ? "can only receive" : "isolated");
+	for (int i = 0; i < sim->options.nodes; i++)
+	{
+		if (!can_send)
+			sim_cut(sim, node->index, i);
+		if (!can_receive)
+			sim_cut(sim, i, node->index);
+	}
+}
+
+static void
+split(Sim *sim)
+{
+	bool		side[SIM_NODES];
+
+	for (int i = 0; i < sim->options.nodes; i++)
+		side[i] = sim_chance(sim, 500000);
+	sim_trace(sim, NULL, "partition into halves");
+	for (int i = 0; i < sim->options.nodes; i++)
+	{
+		for (int j = 0; j < sim->options.nodes; j++)
+		{
+			if (side[i] != side[j])
+				sim_cut(sim, i, j);
+		}
+	}
+}
+
+/* Each node sees only its two neighbours. */
+static void
+ring(Sim *sim)
+{
+	int			n = sim->options.nodes;
+
+	sim_trace(sim, NULL, "partition into a ring");
+	for (int i = 0; i < n; i++)
+	{
+		for (int j = 0; j < n; j++)
+		{
+			if ((i + 1) % n != j && (j + 1) % n != i)
+				sim_cut(sim, i, j);
+		}
+	}
+}
+
+static void
+links_up_later(Sim *sim)
+{
+	sim_after(sim, sim_draw(sim, (SimRange) {sim->options.lease / 10, 5 * sim->options.lease}),
+			  SIM_EV_LINKS_UP, NULL);
+}
+
+static SimTime
+freeze_length(Sim *sim)
+{
+	return sim_draw(sim, (SimRange) {sim->options.lease / 10, 3 * sim->options.lease});
+}
+
+static SimFault
+draw_kind(Sim *sim)
+{
+	int			total = 0;
+	int			at;
+
+	for (int i = 0; i < SIM_FAULT_KINDS; i++)
+		total += sim->options.weight[i];
+	if (total == 0)
+		return SIM_FAULT_KINDS;
+	at = sim_below(sim, total);
+	for (int i = 0; i < SIM_FAULT_KINDS; i++)
+	{
+		at -= sim->options.weight[i];
+		if (at < 0)
+			return (SimFault) i;
+	}
+	return SIM_FAULT_KINDS;
+}
+
+static void
+link_fault(Sim *sim, SimFault kind, SimNode *node)
+{
+	int			other = sim_below(sim, sim->options.nodes);
+
+	switch (kind)
+	{
+		case SIM_FAULT_ISOLATE:
+			isolate(sim, node, false, false);
+			break;
+		case SIM_FAULT_SEND_ONLY:
+			isolate(sim, node, true, false);
+			break;
+		case SIM_FAULT_RECEIVE_ONLY:
+			isolate(sim, node, false, true);
+			break;
+		case SIM_FAULT_HALVES:
+			split(sim);
+			break;
+		case SIM_FAULT_RING:
+			ring(sim);
+			break;
+		case SIM_FAULT_ONE_LINK:
+			sim_trace(sim, node, "link to %d cut", other + 1);
+			sim_cut(sim, node->index, other);
+			break;
+		case SIM_FAULT_STREAM_CUT:
+			if (node->stream.state != SIM_STREAM_NONE)
+				sim_stream_end(sim, node, node->stream.id);
+			return;
+		default:
+			return;
+	}
+	links_up_later(sim);
+}
+
+static void
+node_fault(Sim *sim, SimFault kind, SimNode *node)
+{
+	switch (kind)
+	{
+		case SIM_FAULT_KILL_POSTMASTER:
+			sim_kill_postmaster(sim, node);
+			break;
+		case SIM_FAULT_KILL_ALL:
+			sim_kill_all(sim, node);
+			break;
+		case SIM_FAULT_POWER:
+			sim_power_off(sim, node);
+			break;
+		case SIM_FAULT_BACKEND_CRASH:
+			sim_backend_crash(sim, node);
+			break;
+		case SIM_FAULT_WORKER_KILL:
+			sim_worker_kill(sim, node);
+			break;
+		case SIM_FAULT_WORKER_EXIT:
+			sim_worker_exit(sim, node);
+			break;
+		case SIM_FAULT_FREEZE:
+			sim_freeze(sim, node, freeze_length(sim), false);
+			break;
+		case SIM_FAULT_SUSPEND:
+			sim_freeze(sim, node, freeze_length(sim), true);
+			break;
+		case SIM_FAULT_WORKER_FREEZE:
+			sim_worker_freeze(sim, node, freeze_length(sim));
+			break;
+		case SIM_FAULT_STOP:
+			sim_stop(sim, node);
+			break;
+		case SIM_FAULT_SLOW_DISK:
+			node->disk_slow = true;
+			sim_after(sim, freeze_length(sim), SIM_EV_DISK_OK, node);
+			break;
+		case SIM_FAULT_ALL_DOWN:
+			for (int i = 0; i < sim->options.nodes; i++)
+				sim_node_dies(sim, &sim->nodes[i], sim_chance(sim, 500000));
+			break;
+		default:
+			link_fault(sim, kind, node);
+			break;
+	}
+}
+
+void
+sim_fault_draw(Sim *sim)
+{
+	SimFault	kind;
+
+	if (sim->healed)
+		return;
+	kind = draw_kind(sim);
+	if (kind != SIM_FAULT_KINDS)
+		node_fault(sim, kind, pick(sim));
+	sim_after(sim, sim_draw(sim, (SimRange) {SIM_MS, 2 * sim->options.fault_every}),
+			  SIM_EV_FAULT, NULL);
+}
+
+/* ---- liveness ----------------------------------------------------------- */
+
+/* How long after healing clients may have to wait, for good (docs/simulator.md). */
+SimTime
+sim_liveness_bound(const SimOptions *options)
+{
+	return options->boot.max + options->restart.max + 4 * options->lease +
+		2 * options->promote.max + 2 * options->rewind.max + options->promotion_limit +
+		2 * SIM_SECOND;
+}
+
+/* Everything that can be repaired is repaired; no more faults. */
+void
+sim_heal(Sim *sim)
+{
+	SimOptions *options = &sim->options;
+
+	sim_trace(sim, NULL, "healed");
+	sim->healed = true;
+	options->loss_ppm = options->duplicate_ppm = options->slow_ppm = options->crash_ppm = 0;
+	options->promotion_crash_ppm = 0;
+	sim_links_up(sim);
+	for (int i = 0; i < options->nodes; i++)
+	{
+		SimNode    *node = &sim->nodes[i];
+
+		node->disk_slow = false;
+		if (node->frozen_until != 0)
+			sim_thaw(sim, node);
+		if (!node->postmaster && !node->pg)
+			sim_boot(sim, node);
+	}
+	sim_after(sim, sim_liveness_bound(options), SIM_EV_DEADLINE, NULL);
+}
+
+static void
+why_pending(const Sim *sim, char *text, size_t size)
+{
+	size_t		used = 0;
+
+	for (int i = 0; i < sim->options.nodes && used < size; i++)
+	{
+		const SimNode *node = &sim->nodes[i];
+		QuorumWalPos end = sim_log_end(&node->log);
+		static const char *const phases[] = {"starting", "standby", "primary"};
+
+		used += (size_t) snprintf(text + used, size - used, "\n     %u: %s %s t%u leader %u, %s at "
+								  "%u/%llX%s%s%s", node->id,
+								  node->worker ? "up" : "down", sim_role_name(node->core.role),
+								  node->core.hard.term, node->core.leader, phases[node->phase],
+								  end.tli, (unsigned long long) end.lsn,
+								  node->diverged ? ", diverged" : "",
+								  node->not_electable[0] != '\0' ? ", " : "",
+								  node->not_electable);
+	}
+}
+
+/* A leader serves, has served without a break for a while, and commits succeed. */
+void
+sim_liveness_deadline(Sim *sim)
+{
+	const SimOptions *options = &sim->options;
+	SimTime		fresh = options->lease + 20 * options->commit_every + 200 * SIM_MS;
+	char		why[400];
+
+	if (sim->oracle.served_since == 0 || sim->now - sim->oracle.acked_at > fresh)
+	{
+		why_pending(sim, why, sizeof(why));
+		sim_fail(sim, SIM_LIVENESS, "no leader %lld ms after healing:%s",
+				 (long long) (sim_liveness_bound(options) / SIM_MS), why);
+	}
+	if (sim->now + SIM_SECOND < options->duration)
+		sim_after(sim, SIM_SECOND, SIM_EV_DEADLINE, NULL);
+}

@@ -1,0 +1,95 @@
+/*
+ * operator.c
+ *	  The person who rewinds a diverged node.
+ *
+ * Two ways.  An exact rewind cuts the log where it left the leader's: the node keeps
+ * every record it shares with an elected leader, hence every committed one, and goes
+ * on voting.  A deep rewind, like pg_rewind, goes back further, so the node is marked
+ * recovering and votes again only when its log is whole (S8, R14).
+ */
+#include <string.h>
+
+#include "sim.h"
+
+/* Deep rewinds one at a time: a majority that recovers can elect nobody, by design. */
+static bool
+somebody_recovers(Sim *sim)
+{
+	QuorumHardState disk;
+
+	for (int i = 0; i < sim->options.nodes; i++)
+	{
+		sim_disk_read(sim, &sim->nodes[i], &disk);
+		if (disk.recovering)
+			return true;
+	}
+	return false;
+}
+
+/* How many records of the node's log lie in this history. */
+static int
+shared_records(const Sim *sim, const SimNode *node, int history)
+{
+	int			keep = 0;
+
+	for (; keep < node->log.count; keep++)
+	{
+		const SimRecord *record = &node->log.records[keep];
+		QuorumLsn	leaves;
+
+		if (!sim_history_switch(sim, history, record->tli, &leaves) || record->end > leaves)
+			break;
+	}
+	return keep;
+}
+
+static void
+cut_back(Sim *sim, SimNode *node, int keep)
+{
+	QuorumHardState disk;
+	QuorumWalPos end;
+	bool		deep = sim->options.nodes - sim->options.learners > 2 && !somebody_recovers(sim) &&
+		sim_chance(sim, sim->options.deep_rewind_ppm);
+
+	if (deep)
+		keep -= sim_below(sim, keep < 30 ? keep : 30);
+	end.tli = node->log.records[keep - 1].tli;
+	end.lsn = node->log.records[keep - 1].end;
+	sim_trace(sim, node, "rewound to %u/%llX by its operator%s", end.tli,
+			  (unsigned long long) end.lsn, deep ? ", recovering" : "");
+	sim_log_cut(&node->log, end.lsn);
+	memset(&node->log_end, 0, sizeof(node->log_end));
+	node->tail_tli = 0;
+	node->forget_above = end.tli;
+	sim_disk_read(sim, node, &disk);
+	disk.recovering = disk.recovering || deep;
+	if (disk.ack_floor.tli > end.tli ||
+		(disk.ack_floor.tli == end.tli && disk.ack_floor.lsn > end.lsn))
+		disk.ack_floor = end;
+	sim_disk_format(node, &disk);
+}
+
+void
+sim_rewind(Sim *sim, SimNode *node)
+{
+	SimNode    *leader;
+	int			history;
+
+	if (!node->diverged || node->shared.leader == QUORUM_NO_NODE || node->doomed ||
+		node->diverged_term != node->shared.term || node->shared.leader == node->id)
+		return;
+	leader = &sim->nodes[node->shared.leader - 1];
+	history = sim_history_find(sim, leader, node->shared.term);
+	if (!leader->pg || leader->phase != QUORUM_PHASE_PRIMARY || history < 0 ||
+		!sim_link_works(sim, node, leader))
+	{
+		sim_after(sim, sim_draw(sim, sim->options.rewind), SIM_EV_REWIND, node)->life =
+			node->pg_life;
+		return;
+	}
+
+	/* The server is stopped for it. */
+	sim_node_dies(sim, node, false);
+	cut_back(sim, node, shared_records(sim, node, history));
+	sim_after(sim, sim_draw(sim, (SimRange) {SIM_MS, 50 * SIM_MS}), SIM_EV_BOOT, node);
+}

@@ -1,0 +1,520 @@
+/*
+ * sim.h
+ *	  The simulated world: nodes, disks, network, PostgreSQL, clients, time.
+ *
+ * Everything in it follows from one seed.  There is no wall clock and no thread;
+ * an event queue in virtual microseconds decides what happens next.
+ * The consensus core is driven through quorum_drive only, as in the server.
+ *
+ * What is modelled, what is not: docs/simulator.md.
+ */
+#ifndef SIM_H
+#define SIM_H
+
+#include <setjmp.h>
+#include <stdio.h>
+
+#include "quorum_assert.h"
+#include "quorum_drive.h"
+#include "quorum_message.h"
+#include "quorum_random.h"
+#include "quorum_types.h"
+
+#define SIM_NODES			7	/* most nodes of one run; node id == index + 1 */
+#define SIM_MS				INT64_C(1000)
+#define SIM_SECOND			INT64_C(1000000)
+#define SIM_TRACE_LINES		60	/* shown when a seed fails */
+#define SIM_TRACE_WIDTH		160
+#define SIM_TERM_MAX		1024	/* a run that reaches this many terms fails */
+#define SIM_LSN_START		UINT64_C(0x1000000)
+
+typedef int64_t SimTime;		/* virtual microseconds since the start of the run */
+
+/* Exit codes, and the kinds of failure of one seed. */
+typedef enum SimVerdict
+{
+	SIM_OK = 0,
+	SIM_USAGE = 1,
+	SIM_LIVENESS = 2,
+	SIM_SAFETY = 3,
+	SIM_CRASH = 127				/* an assertion of the core, or a signal */
+} SimVerdict;
+
+typedef enum SimFault
+{
+	SIM_FAULT_KILL_POSTMASTER,
+	SIM_FAULT_KILL_ALL,
+	SIM_FAULT_POWER,
+	SIM_FAULT_BACKEND_CRASH,
+	SIM_FAULT_WORKER_KILL,
+	SIM_FAULT_WORKER_EXIT,
+	SIM_FAULT_FREEZE,
+	SIM_FAULT_SUSPEND,
+	SIM_FAULT_STOP,
+	SIM_FAULT_ISOLATE,
+	SIM_FAULT_SEND_ONLY,
+	SIM_FAULT_RECEIVE_ONLY,
+	SIM_FAULT_HALVES,
+	SIM_FAULT_RING,
+	SIM_FAULT_ONE_LINK,
+	SIM_FAULT_SLOW_DISK,
+	SIM_FAULT_ALL_DOWN,
+	SIM_FAULT_STREAM_CUT,
+	SIM_FAULT_WORKER_FREEZE,
+	SIM_FAULT_KINDS
+} SimFault;
+
+/* Protections of the PostgreSQL side that can be taken out, to see that it is noticed. */
+typedef enum SimBreak
+{
+	SIM_BREAK_NONE,
+	SIM_BREAK_ACK_FENCE,		/* acks ignore a raised fence (S2) */
+	SIM_BREAK_ACK_TIMELINE,		/* acks of historic or diverged streams count (V1) */
+	SIM_BREAK_LEDGER,			/* one stream counts for two members (V2) */
+	SIM_BREAK_BOOT_PRIMARY,		/* a crashed primary comes back as a primary (V7) */
+	SIM_BREAK_GATE_CHECK,		/* clients do not look at the lease (S7) */
+	SIM_BREAK_PERSIST,			/* persist returns before it is durable (R1) */
+	SIM_BREAK_LOG_START,		/* the phase is standby before local WAL is read (R5) */
+	SIM_BREAK_KINDS
+} SimBreak;
+
+typedef struct SimRange
+{
+	SimTime		min;
+	SimTime		max;
+} SimRange;
+
+/* Drawn from the seed (options.c) or fixed (scenarios). */
+typedef struct SimOptions
+{
+	uint64_t	seed;
+	int			nodes;
+	int			learners;		/* the last ones of nodes */
+	QuorumTime	lease;
+	QuorumTime	heartbeat;
+	QuorumTime	promotion_limit;
+	uint8_t		priority[SIM_NODES];
+	SimTime		duration;
+	SimTime		heal_at;		/* faults end, liveness is demanded */
+	SimRange	delay;			/* one way, on every link */
+	int			slow_ppm;		/* messages that take up to two leases */
+	int			loss_ppm;
+	int			duplicate_ppm;
+	int			drift_ppm;		/* clock rates lie within +- of this */
+	SimRange	fsync;
+	SimRange	boot;			/* start of the processes until local WAL is read */
+	SimRange	promote;		/* each of the two halves of a promotion */
+	SimRange	start_stream;	/* between the history files and the first byte */
+	int			promotion_crash_ppm;	/* at each of its steps */
+	SimRange	restart;		/* how long a dead node stays dead */
+	SimRange	rewind;			/* a diverged node waits this long for its operator */
+	int			deep_rewind_ppm;	/* rewinds that lose more than they must */
+	SimTime		commit_every;
+	int			partial_ppm;	/* flushes that end inside a record */
+	SimTime		fault_every;	/* mean; 0 = none */
+	int			weight[SIM_FAULT_KINDS];
+	int			leader_bias;	/* percent of the faults aimed at the leader */
+	int			crash_ppm;		/* at each call of drive */
+	bool		auto_restart;	/* dead nodes come back by themselves */
+	SimBreak	broken;
+} SimOptions;
+
+/* ---- events ------------------------------------------------------------- */
+
+typedef enum SimEventType
+{
+	/* need the processor of their node: wait while it is frozen */
+	SIM_EV_MESSAGE,
+	SIM_EV_TICK,
+	SIM_EV_FACTS,
+	SIM_EV_PERIODIC,
+	SIM_EV_PEER,
+	SIM_EV_CLOSING,
+	SIM_EV_FLUSH,
+	SIM_EV_BOOTED,
+	SIM_EV_PROMOTE,
+	SIM_EV_STREAM_CONNECT,
+	SIM_EV_STREAM_DATA,
+	SIM_EV_STREAM_FLUSH,
+	SIM_EV_STREAM_REPLY,
+	SIM_EV_STREAM_ACK,
+	SIM_EV_STREAM_END,
+	SIM_EV_STOPPED,
+	SIM_EV_LAST_OF_NODE = SIM_EV_STOPPED,
+	/* happen whatever the node does */
+	SIM_EV_CONNECT,
+	SIM_EV_CONN_TIMEOUT,
+	SIM_EV_PROBE,
+	SIM_EV_KILL,
+	SIM_EV_BOOT,
+	SIM_EV_WORKER_START,
+	SIM_EV_THAW,
+	SIM_EV_REWIND,
+	SIM_EV_CLIENT,
+	SIM_EV_FAULT,
+	SIM_EV_LINKS_UP,
+	SIM_EV_DISK_OK,
+	SIM_EV_HEAL,
+	SIM_EV_DEADLINE
+} SimEventType;
+
+typedef struct SimBytes
+{
+	size_t		size;
+	uint8_t		bytes[];
+} SimBytes;
+
+typedef struct SimEvent
+{
+	SimTime		at;
+	uint64_t	order;			/* ties are broken by order of creation */
+	uint8_t		type;
+	uint8_t		node;			/* index */
+	uint8_t		peer;			/* index */
+	uint32_t	life;			/* of the process the event is for; stale ones are dropped */
+	uint32_t	id;				/* of the stream it belongs to */
+	uint64_t	number;
+	SimBytes   *data;			/* owned; MESSAGE only */
+} SimEvent;
+
+/* ---- write-ahead log ---------------------------------------------------- */
+
+/* One record; hash covers it and everything before it, so it names the whole prefix. */
+typedef struct SimRecord
+{
+	QuorumLsn	end;
+	uint64_t	hash;
+	QuorumTerm	tli;
+} SimRecord;
+
+typedef struct SimLog
+{
+	SimRecord  *records;		/* the last one may be there in part only */
+	int			count;
+	int			capacity;
+	QuorumLsn	write;			/* bytes given to the operating system */
+	QuorumLsn	flush;			/* bytes that survive a loss of power */
+} SimLog;
+
+/* A timeline's history file: where it left its parent. */
+typedef struct SimHistory
+{
+	QuorumTerm	tli;
+	int			parent;			/* index in sim->histories; -1 = none */
+	QuorumLsn	begin;
+} SimHistory;
+
+typedef struct SimStream
+{
+	enum
+	{
+		SIM_STREAM_NONE,
+		SIM_STREAM_CONNECTING,
+		SIM_STREAM_LIVE
+	}			state;
+	uint32_t	id;				/* of this connection; unique in the run */
+	int			source;			/* index of the node streamed from */
+	uint32_t	source_life;	/* its pg_life */
+	QuorumTerm	term;			/* accepted leader's term when it connected */
+	QuorumLsn	begin;			/* where the timeline `term` begins */
+	QuorumLsn	sent;			/* walsender: up to here is on its way */
+	SimTime		arrives_at;		/* order of the connection */
+	SimTime		acked_at;		/* order of the connection, back */
+	bool		flushing;
+	QuorumLsn	flush_target;
+	bool		acked_real;		/* an ack that counts has left */
+	QuorumLsn	acked;			/* highest position in such an ack */
+} SimStream;
+
+/* What the primary's walsender for one member says. */
+typedef struct SimHeld
+{
+	uint32_t	stream;			/* connection it belongs to; 0 = none */
+	QuorumLsn	flush;
+} SimHeld;
+
+typedef struct SimCommit
+{
+	int			index;			/* of its record */
+	QuorumLsn	end;
+	uint64_t	hash;
+} SimCommit;
+
+/* ---- a node ------------------------------------------------------------- */
+
+typedef struct SimClock
+{
+	SimTime		base_at;
+	QuorumTime	base_mono;
+	QuorumTime	suspended;		/* boot - mono */
+	int			ppm;
+} SimClock;
+
+/* Shared memory of the server: what fence() and publish() wrote. */
+typedef struct SimShared
+{
+	QuorumTerm	fence_term;
+	QuorumTerm	term;
+	QuorumRole	role;
+	QuorumNodeId leader;
+	bool		gate_open;
+	QuorumTime	lease_until;	/* boot clock */
+	QuorumSyncRule sync;
+} SimShared;
+
+typedef struct SimNode
+{
+	QuorumNodeId id;
+	int			index;
+
+	/* processes */
+	bool		host_up;
+	bool		postmaster;		/* alive; its children may outlive it */
+	bool		pg;				/* startup, walsenders, backends */
+	bool		worker;
+	bool		stopping;		/* planned stop under way */
+	bool		stop_written;	/* its shutdown checkpoint is in the WAL */
+	bool		doomed;			/* a restart in place or a kill is on its way */
+	uint32_t	life;			/* of the worker: its boot nonce */
+	uint32_t	pg_life;
+	SimTime		frozen_until;	/* 0 = runs */
+	SimTime		frozen_at;
+	bool		suspended;		/* frozen with its host: mono stands still */
+	SimClock	clock;
+
+	/* worker */
+	QuorumConfig config;
+	QuorumNode	core;
+	SimTime		tick_at;		/* 0 = no tick is planned */
+	SimTime		busy_until;		/* a drive waits for its disk, or it alone is stopped */
+	SimTime		facts_at;		/* a FACTS event is on its way; 0 = none */
+	SimTime		busy;			/* persist of the drive under way took this long */
+	uint32_t	nonce[SIM_NODES];	/* life of each peer as last seen */
+	QuorumFacts facts_told;
+	char		not_electable[QUORUM_REASON_SIZE];
+
+	/* disk */
+	bool		disk_slow;
+	size_t		state_size;
+	uint8_t		state[QUORUM_ENCODED_MAX];
+
+	/* PostgreSQL */
+	SimShared	shared;
+	QuorumPhase phase;
+	SimLog		log;
+	QuorumWalPos log_end;		/* of the streams since boot: raw flush, its timeline */
+	QuorumTerm	tail_tli;		/* timeline of the last byte when its processes died */
+	QuorumTerm	forget_above;	/* next boot: delete what lies on later timelines; 0 = nothing */
+	int			histories[SIM_TERM_MAX];	/* files here, by tli ascending */
+	int			history_count;
+	QuorumTerm	promoting;
+	bool		promotion_failed;
+	int			promotion_step;
+	bool		flushing;
+	bool		diverged;
+	QuorumTerm	diverged_term;
+	bool		was_primary;	/* when its processes died */
+	bool		stream_blocked; /* scenario: its walreceiver cannot connect */
+	SimStream	stream;
+	SimHeld		held[SIM_NODES];
+	SimCommit  *commits;		/* waiting for the quorum, in order */
+	int			commit_first;
+	int			commit_count;
+	int			commit_capacity;
+} SimNode;
+
+/* What the oracle remembers: more than any node may. */
+typedef struct SimOracle
+{
+	QuorumNodeId vote[SIM_TERM_MAX][SIM_NODES]; /* 0 = none seen */
+	QuorumNodeId leader[SIM_TERM_MAX];
+	QuorumNodeId writer[SIM_TERM_MAX];
+	uint32_t	writer_life[SIM_TERM_MAX];
+	QuorumTerm	disk_term[SIM_NODES];	/* highest term that was durable */
+	QuorumTerm	granted[SIM_NODES]; /* highest term of a granted vote that left */
+	SimCommit	tip;			/* newest acknowledged commit */
+	SimCommit	tip_of[SIM_TERM_MAX];	/* newest one written on each timeline */
+	int			acked;			/* commits acknowledged */
+	SimTime		acked_at;
+	int			elections;
+	SimTime		served_since;	/* after healing: a leader serves since; 0 = no */
+} SimOracle;
+
+typedef struct Sim
+{
+	SimOptions	options;
+	QuorumRandom random;
+	SimTime		now;
+	SimEvent   *queue;			/* binary heap */
+	int			queue_count;
+	int			queue_capacity;
+	uint64_t	order;
+	SimNode		nodes[SIM_NODES];
+	bool		cut[SIM_NODES][SIM_NODES];	/* [from][to] */
+	bool		connected[SIM_NODES][SIM_NODES];	/* a's connection to b is up */
+	bool		connecting[SIM_NODES][SIM_NODES];	/* a CONNECT event is on its way */
+	SimHistory	histories[SIM_TERM_MAX];
+	int			history_count;
+	uint32_t	stream_ids;
+	uint64_t	payload;		/* no two records are alike */
+	bool		healed;
+	SimOracle	oracle;
+	QuorumScratch *scratch;
+	QuorumEvent event;			/* the one that is driven */
+
+	/* trace */
+	uint64_t	hash;
+	bool		log_full;
+	FILE	   *log_to;			/* NULL = keep the last lines only */
+	SimTime		trace_from;
+	int			trace_count;
+	char		trace[SIM_TRACE_LINES][SIM_TRACE_WIDTH];
+
+	/* result */
+	jmp_buf		stop;
+	SimVerdict	verdict;
+	char		why[512];
+	long		events;
+} Sim;
+
+/* options.c */
+extern void sim_options_draw(SimOptions *options, uint64_t seed, SimTime duration);
+extern void sim_options_print(const SimOptions *options, FILE *to);
+extern const char *sim_fault_name(SimFault fault);
+extern const char *sim_break_name(SimBreak broken);
+
+/* queue.c */
+extern SimEvent *sim_after(Sim *sim, SimTime delay, SimEventType type, SimNode *node);
+extern SimEvent *sim_at(Sim *sim, SimTime at, SimEventType type, SimNode *node);
+extern bool sim_next(Sim *sim, SimEvent *event);
+extern void sim_again(Sim *sim, const SimEvent *event, SimTime at);
+extern int64_t sim_draw(Sim *sim, SimRange range);
+extern bool sim_chance(Sim *sim, int ppm);
+extern int	sim_below(Sim *sim, int limit);
+
+/* cluster.c */
+extern Sim *sim_create(void);
+extern void sim_destroy(Sim *sim);
+extern void sim_start(Sim *sim, const SimOptions *options);
+extern void sim_run_until(Sim *sim, SimTime until);
+extern SimVerdict sim_run(Sim *sim, const SimOptions *options);
+extern SimNode *sim_leader(Sim *sim);
+
+/* node.c: processes of a node, and the calls of drive */
+extern QuorumInstant sim_clock(const Sim *sim, const SimNode *node);
+extern void sim_drive(Sim *sim, SimNode *node);
+extern void sim_boot(Sim *sim, SimNode *node);
+extern void sim_children_start(Sim *sim, SimNode *node);
+extern void sim_worker_start(Sim *sim, SimNode *node);
+extern void sim_worker_dies(Sim *sim, SimNode *node);
+extern void sim_node_dies(Sim *sim, SimNode *node, bool power);
+extern void sim_restart_in_place(Sim *sim, SimNode *node, SimTime delay);
+extern void sim_facts(const Sim *sim, const SimNode *node, QuorumFacts *facts);
+extern void sim_facts_changed(Sim *sim, SimNode *node);
+extern void sim_worker_event(Sim *sim, SimNode *node, SimEvent *event);
+extern bool sim_frozen(const Sim *sim, const SimNode *node);
+
+/* disk.c */
+extern bool sim_disk_write(Sim *sim, SimNode *node, const QuorumHardState *hard);
+extern void sim_disk_format(SimNode *node, const QuorumHardState *hard);
+extern void sim_disk_read(Sim *sim, const SimNode *node, QuorumHardState *hard);
+extern SimTime sim_fsync_time(Sim *sim, const SimNode *node);
+
+/* network.c */
+extern void sim_send(Sim *sim, SimNode *from, const QuorumMessage *message);
+extern void sim_connect_all(Sim *sim, SimNode *node);
+extern void sim_connect(Sim *sim, SimNode *from, SimNode *to);
+extern void sim_connection_timeout(Sim *sim, SimNode *from, SimNode *to);
+extern void sim_connections_break(Sim *sim, SimNode *node);
+extern void sim_cut(Sim *sim, int from, int to);
+extern void sim_links_up(Sim *sim);
+extern void sim_probe(Sim *sim, SimNode *from, SimNode *peer);
+extern void sim_probe_answer(Sim *sim, SimNode *from, SimNode *peer);
+extern bool sim_link_works(const Sim *sim, const SimNode *a, const SimNode *b);
+
+/* wal.c */
+extern void sim_log_append(SimLog *log, QuorumTerm tli, QuorumLsn end, uint64_t payload);
+extern int	sim_log_complete(const SimLog *log, QuorumLsn lsn);
+extern void sim_log_cut(SimLog *log, QuorumLsn lsn);
+extern void sim_log_copy(SimLog *to, const SimLog *from, QuorumLsn upto);
+extern QuorumWalPos sim_log_end(const SimLog *log);
+extern QuorumWalPos sim_log_raw(const SimLog *log, QuorumLsn lsn);
+extern bool sim_log_holds(const SimLog *log, QuorumLsn durable, const SimCommit *commit);
+extern bool sim_log_same(const SimLog *a, const SimLog *b, QuorumLsn lsn);
+extern int	sim_history_find(const Sim *sim, const SimNode *node, QuorumTerm tli);
+extern void sim_history_add(Sim *sim, SimNode *node, int history);
+extern void sim_history_forget(Sim *sim, SimNode *node, QuorumTerm above);
+extern bool sim_history_switch(const Sim *sim, int history, QuorumTerm tli, QuorumLsn *lsn);
+extern QuorumTerm sim_history_newest(const Sim *sim, const SimNode *node);
+extern bool sim_promotable(const Sim *sim, const SimNode *node);
+
+/* pgmodel.c: recovery, promotion, clients */
+extern void sim_pg_boot(Sim *sim, SimNode *node);
+extern void sim_pg_booted(Sim *sim, SimNode *node);
+extern void sim_pg_dies(Sim *sim, SimNode *node, bool power);
+extern void sim_pg_promote(Sim *sim, SimNode *node, QuorumTerm term);
+extern void sim_pg_promote_step(Sim *sim, SimNode *node);
+extern void sim_pg_flushed(Sim *sim, SimNode *node, QuorumLsn upto);
+extern void sim_pg_write(Sim *sim, SimNode *node, bool commit);
+extern bool sim_pg_serves(const Sim *sim, const SimNode *node);
+extern void sim_pg_release(Sim *sim, SimNode *node);
+extern void sim_clients(Sim *sim);
+extern void sim_client(Sim *sim, SimNode *node);
+
+/* stream.c: walreceiver, walsender */
+extern void sim_stream_follow(Sim *sim, SimNode *node);
+extern void sim_stream_drop(Sim *sim, SimNode *node);
+extern void sim_stream_connect(Sim *sim, SimNode *node, uint32_t id);
+extern void sim_stream_send(Sim *sim, SimNode *source);
+extern void sim_stream_data(Sim *sim, SimNode *node, const SimEvent *event);
+extern void sim_stream_flushed(Sim *sim, SimNode *node, const SimEvent *event);
+extern void sim_stream_reply(Sim *sim, SimNode *node, uint32_t id);
+extern void sim_stream_ack(Sim *sim, SimNode *source, const SimEvent *event);
+extern void sim_stream_end(Sim *sim, SimNode *node, uint32_t id);
+extern void sim_stream_hurry(Sim *sim, SimNode *node);
+extern bool sim_stream_counts(const Sim *sim, const SimNode *node);
+
+/* operator.c */
+extern void sim_rewind(Sim *sim, SimNode *node);
+
+/* faults.c */
+extern void sim_fault_draw(Sim *sim);
+extern void sim_kill_postmaster(Sim *sim, SimNode *node);
+extern void sim_kill_all(Sim *sim, SimNode *node);
+extern void sim_power_off(Sim *sim, SimNode *node);
+extern void sim_backend_crash(Sim *sim, SimNode *node);
+extern void sim_worker_kill(Sim *sim, SimNode *node);
+extern void sim_worker_exit(Sim *sim, SimNode *node);
+extern void sim_freeze(Sim *sim, SimNode *node, SimTime length, bool suspend);
+extern void sim_worker_freeze(Sim *sim, SimNode *node, SimTime length);
+extern void sim_thaw(Sim *sim, SimNode *node);
+extern void sim_stop(Sim *sim, SimNode *node);
+extern void sim_stopped(Sim *sim, SimNode *node);
+extern void sim_heal(Sim *sim);
+extern SimTime sim_liveness_bound(const SimOptions *options);
+extern void sim_liveness_deadline(Sim *sim);
+
+/* checker.c */
+_Noreturn extern void sim_fail(Sim *sim, SimVerdict verdict, const char *format,...)
+			__attribute__((format(printf, 3, 4)));
+extern void sim_check_persist(Sim *sim, SimNode *node, const QuorumHardState *hard);
+extern void sim_check_send(Sim *sim, SimNode *node, const QuorumMessage *message);
+extern void sim_check_publish(Sim *sim, SimNode *node, const QuorumView *view);
+extern void sim_check_write(Sim *sim, SimNode *node, QuorumTerm tli);
+extern void sim_check_promoted(Sim *sim, SimNode *node);
+extern void sim_check_ack_sent(Sim *sim, SimNode *node);
+extern void sim_check_commit(Sim *sim, SimNode *node, const SimCommit *commit);
+extern void sim_check_all(Sim *sim);
+extern void sim_check_begin(Sim *sim);
+
+/* trace.c */
+extern void sim_trace(Sim *sim, const SimNode *node, const char *format,...)
+			__attribute__((format(printf, 3, 4)));
+extern void sim_trace_note(Sim *sim, const SimNode *node, const QuorumNote *note);
+extern void sim_trace_message(Sim *sim, const SimNode *node, const QuorumMessage *message,
+							  const char *what);
+extern void sim_trace_print(const Sim *sim, FILE *to);
+extern void sim_hash(Sim *sim, uint64_t value);
+extern const char *sim_role_name(QuorumRole role);
+
+#endif							/* SIM_H */
