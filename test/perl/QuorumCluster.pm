@@ -158,6 +158,14 @@ sub ask
 	return $out;
 }
 
+# A psql that stays connected: ask() for an answer, send() and finished() for a
+# statement that may wait; error() tells what went wrong.
+sub session
+{
+	my ($self, $node) = @_;
+	return QuorumSession->new($node);
+}
+
 # Wait until $check returns something true, and return it.
 sub wait_until
 {
@@ -287,13 +295,11 @@ sub _gone
 	$node->{_pid} = undef;
 }
 
+# A zombie still holds the lock files in the eyes of the next postmaster.
 sub _runs
 {
 	my ($pid) = @_;
-	open(my $fh, '<', "/proc/$pid/stat") or return 0;
-	my $line = <$fh> // return 0;
-	close $fh;
-	return $line !~ /^\d+ \(.*\) [ZX]/s;
+	return -d "/proc/$pid";
 }
 
 sub start
@@ -365,5 +371,100 @@ END
 }
 
 $SIG{INT} = $SIG{TERM} = sub { exit 1 };
+
+package QuorumSession;
+
+use strict;
+use warnings;
+
+use IO::Select;
+use IPC::Open3;
+use Symbol qw(gensym);
+use Time::HiRes qw(time);
+
+sub new
+{
+	my ($class, $node) = @_;
+	my $self = bless { error => '', buffer => '', serial => 0 }, $class;
+
+	local $ENV{PGOPTIONS} = '';
+	$self->{pid} = open3($self->{in}, $self->{out}, undef, $node->installed_command('psql'), '-XAtq',
+		'-v', 'VERBOSITY=verbose', '-v', 'ON_ERROR_STOP=0', '-d', $node->connstr('postgres'));
+	$self->{in}->autoflush(1);
+	return $self;
+}
+
+# Every statement is followed by a marker; what comes before it is the answer.
+sub send
+{
+	my ($self, $sql) = @_;
+	my $marker = 'done ' . ++$self->{serial};
+
+	local $SIG{PIPE} = 'IGNORE';
+	$self->{answer} = undef;
+	$self->{error} = '';
+	print { $self->{in} } "$sql;\n\\echo $marker\n";
+}
+
+# Has the last statement ended, within $limit seconds?
+sub finished
+{
+	my ($self, $limit) = @_;
+	my $until = time() + ($limit // 10);
+	my $select = IO::Select->new($self->{out});
+	my $marker = 'done ' . $self->{serial};
+
+	while (1)
+	{
+		if ($self->{buffer} =~ s/^(.*?)^\Q$marker\E\n//ms)
+		{
+			$self->_answered($1);
+			return 1;
+		}
+		my $rest = $until - time();
+		last if $rest <= 0 || !$select->can_read($rest);
+		if (!sysread($self->{out}, $self->{buffer}, 65536, length $self->{buffer}))
+		{
+			$self->_answered($self->{buffer} . "FATAL:  connection lost\n");
+			return 1;
+		}
+	}
+	return 0;
+}
+
+sub _answered
+{
+	my ($self, $text) = @_;
+
+	if ($text =~ /(ERROR|FATAL|PANIC|error|connection to server was lost)\b/)
+	{
+		$self->{error} = $text;
+		return;
+	}
+	chomp $text;
+	$self->{answer} = $text;
+}
+
+# The answer to a statement; undef when it failed or did not end in time.
+sub ask
+{
+	my ($self, $sql, $limit) = @_;
+
+	$self->send($sql);
+	$self->{error} = 'no answer' unless $self->finished($limit // 10);
+	return $self->{answer};
+}
+
+sub error { return $_[0]{error}; }
+
+sub DESTROY
+{
+	my ($self) = @_;
+	local ($., $@, $!, $^E, $?);
+	return unless $self->{pid};
+	close $self->{in};
+	kill 'TERM', $self->{pid};
+	waitpid $self->{pid}, 0;
+}
 
 1;

@@ -1,0 +1,69 @@
+# A member always boots as a standby, and a cluster finds its leader by itself.
+#
+# Crash of a backend on the leader, planned stop and restart of the leader, restart of
+# the whole cluster, restart of a cluster of one.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use QuorumCluster;
+use Test::More;
+
+my $cluster = QuorumCluster->new('restart', nodes => 3);
+my $leader = $cluster->leader;
+
+sub term { return $cluster->ask($_[0], 'SELECT term FROM quorum.status'); }
+
+$leader->safe_psql('postgres', 'CREATE TABLE t (id int)');
+$cluster->wait_for_followers;
+
+# Crash of a backend: PostgreSQL would go on as a primary of the same timeline (V7).
+my $term = term($leader);
+my $size = $cluster->log_size($leader);
+my $session = $cluster->session($leader);
+my $backend = $session->ask('SELECT pg_backend_pid()');
+kill 'KILL', $backend;
+$cluster->wait_for_log($leader, qr/entering standby mode/, $size);
+pass('after a backend crash the leader boots as a standby');
+my $next = $cluster->wait_for_leader;
+cmp_ok(term($next), '>', $term, 'its term is over: the next leader has a later one');
+ok(defined $cluster->ask($next, 'INSERT INTO t VALUES (1)'), 'the cluster accepts writes');
+$cluster->wait_for_followers;
+pass('all follow');
+
+# Planned stop: the shutdown checkpoint reaches the others, so nobody needs a rewind.
+$leader = $cluster->leader;
+$leader->stop('fast');
+$next = $cluster->wait_for_leader(not => $leader);
+ok(defined $cluster->ask($next, 'INSERT INTO t VALUES (2)'),
+	'after a planned stop another node accepts writes');
+$cluster->start($leader);
+$cluster->wait_for_followers($leader);
+is($cluster->ask($leader, 'SELECT needs_rewind FROM quorum.status'), 'f',
+	'the stopped leader follows again without a rewind');
+
+# The whole cluster, at once and without ceremony.
+$cluster->wait_for_followers;
+$term = term($cluster->leader);
+$cluster->kill_all($_) for $cluster->nodes;
+$cluster->start($_) for $cluster->nodes;
+$next = $cluster->wait_for_leader;
+cmp_ok(term($next), '>', $term, 'after a restart of everything a leader is elected');
+is($cluster->ask($next, 'SELECT count(*) FROM t'), '2', 'every acknowledged row is there');
+$cluster->wait_for_followers;
+pass('all follow');
+
+# A cluster of one has nobody to ask.
+my $single = QuorumCluster->new('single', nodes => 1);
+my ($node) = $single->nodes;
+$node->safe_psql('postgres', 'CREATE TABLE t (id int)');
+$single->kill_all($node);
+$single->start($node);
+$single->wait_for_leader(limit => 10);
+is($single->ask($node, 'SELECT count(*) FROM t'), '0', 'a node alone elects itself');
+is($single->ask($node, 'SELECT term = timeline AND term = 2 FROM quorum.status'), 't',
+	'... in the next term');
+
+done_testing();

@@ -1,0 +1,102 @@
+# Only WAL of the leader's own history, held by a member, releases a commit (V1, V2).
+#
+# V1: a node whose log diverged inside one segment reconnects to the new leader.  Plain
+# PostgreSQL counts its flush position and acknowledges a commit that it does not have.
+# V2: a second connection under a member's name acknowledges in its place.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use QuorumCluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $cluster = QuorumCluster->new('acks', nodes => 3);
+my $leader = $cluster->leader;
+
+$leader->safe_psql('postgres', 'CREATE TABLE t (id int, filler text)');
+$cluster->wait_for_followers;
+
+# ---- V2 -----------------------------------------------------------------------
+
+my @followers = $cluster->followers;
+my ($impersonated) = @followers;
+my $name = $cluster->ask($leader,
+	"SELECT 'quorum_' || node_id FROM quorum.members WHERE name = '$impersonated->{quorum_name}'");
+my @receivers = map { $cluster->ask($_, 'SELECT pid FROM pg_stat_wal_receiver') } @followers;
+
+# Their workers live, so the leader keeps its lease; their walreceivers flush nothing.
+kill 'STOP', @receivers;
+my $directory = PostgreSQL::Test::Utils::tempdir();
+my $impostor = IPC::Run::start([ 'pg_receivewal', '-D', $directory, '--synchronous', '--no-loop',
+		'-d', $leader->connstr . " application_name=$name" ], '>', \my $out, '2>', \my $err);
+$cluster->wait_until('the impostor streams', sub {
+	return $cluster->ask($leader, "SELECT count(*) FROM pg_stat_replication "
+		. "WHERE application_name = '$name' AND state = 'streaming' AND sync_state = 'quorum'") eq '2';
+});
+
+my $writer = $cluster->session($leader);
+$writer->send('INSERT INTO t VALUES (1)');
+my $lsn = $cluster->wait_until('the insert is in the WAL', sub {
+	return $cluster->ask($leader, "SELECT pg_current_wal_flush_lsn() FROM pg_stat_activity "
+		. "WHERE query LIKE 'INSERT INTO t VALUES (1)%' AND pid <> pg_backend_pid()");
+});
+$cluster->wait_until('the impostor acknowledges the insert', sub {
+	return $cluster->ask($leader, "SELECT count(*) FROM pg_stat_replication "
+		. "WHERE application_name = '$name' AND flush_lsn >= pg_current_wal_flush_lsn()") eq '1';
+});
+ok(!$writer->finished(0.5), 'a second connection under the name of a member releases no commit');
+kill 'CONT', @receivers;
+ok($writer->finished(20), 'the member itself does');
+is($writer->error, '', '... without an error');
+$impostor->signal('TERM');
+$impostor->finish;
+$cluster->wait_for_followers;
+
+# ---- V1 -----------------------------------------------------------------------
+
+# The leader flushes WAL that nobody has, and dies: its walsenders send no more, its
+# worker goes on, so that it keeps its lease.
+my $old = $cluster->leader;
+@followers = $cluster->followers;
+kill 'STOP', split /\n/, $cluster->ask($old, 'SELECT pid FROM pg_stat_replication');
+$writer = $cluster->session($old);
+$writer->send("INSERT INTO t SELECT -1, repeat('x', 100) FROM generate_series(1, 2000)");
+my $diverged = $cluster->wait_until('WAL that only the old leader has', sub {
+	my $waiting = $cluster->ask($old, "SELECT pg_current_wal_flush_lsn() FROM pg_stat_activity "
+		. "WHERE wait_event = 'SyncRep'");
+	return $waiting;
+});
+$cluster->kill_all($old);
+my $new = $cluster->wait_for_leader(not => $old);
+my ($third) = grep { $_ != $old && $_ != $new } $cluster->nodes;
+
+# Now the only other node that could acknowledge is the diverged one: the third
+# votes and hears heartbeats, but receives nothing.
+$cluster->wait_for_followers($third);
+my $receiver = $cluster->ask($third, 'SELECT pid FROM pg_stat_wal_receiver');
+kill 'STOP', $receiver;
+my $again = $cluster->session($new);
+$again->send('INSERT INTO t VALUES (2)');
+$cluster->wait_until('the insert waits', sub {
+	return $cluster->ask($new, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") eq '1';
+});
+is($cluster->ask($new, "SELECT pg_current_wal_flush_lsn() < '$diverged'"), 't',
+	'the diverged log reaches beyond the commit');
+$cluster->start($old);
+$cluster->wait_until('the diverged node is recognised', sub {
+	return ($cluster->ask($old, 'SELECT needs_rewind FROM quorum.status') // '') eq 't';
+});
+ok(!$again->finished(0.5), 'a diverged node releases no commit');
+like($cluster->ask($old, 'SELECT reason FROM quorum.status'), qr/rewind/,
+	'it says that it needs a rewind');
+is($cluster->ask($old, 'SELECT count(*) FROM pg_stat_wal_receiver WHERE status = \'streaming\''), '0',
+	'it does not stream');
+kill 'CONT', $receiver;
+ok($again->finished(20), 'the third node does release it');
+is($cluster->ask($new, 'SELECT count(*) FROM t WHERE id = -1'), '0',
+	'what nobody else had was not acknowledged and is gone');
+
+done_testing();
