@@ -12,7 +12,6 @@
 #include "promote.h"
 #include "restart.h"
 #include "shmem.h"
-#include "state.h"
 #include "stream.h"
 #include "worker.h"
 
@@ -23,9 +22,6 @@ void		_PG_init(void);
 void
 _PG_init(void)
 {
-	static QuorumHardState hard;
-	char		why[QUORUM_REASON_SIZE];
-
 	/*
 	 * Without preloading there is no worker and no shared memory; the views and the
 	 * lag functions still work on any streaming server.
@@ -44,7 +40,5 @@ _PG_init(void)
 	pgq_promote_init();
 	pgq_stream_init();
 	pgq_fence_init();
-	if (pgq_state_read(&hard, why) == PGQ_MEMBER)
-		pgq_guc_override_managed(hard.node_id);
 	pgq_worker_register();
 }

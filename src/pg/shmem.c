@@ -79,8 +79,8 @@ pgq_shmem_wake_worker(void)
 }
 
 /*
- * The mode only ever gets stricter, so each mode is asked for once and the postmaster
- * can tell our signals from an operator's (restart.c counts them).
+ * The mode only ever gets stricter, so each mode is asked for once.  Signals are counted
+ * so that the postmaster can tell ours from an operator's (restart.c).
  */
 void
 pgq_request_restart(PgqRestartMode mode, const char *why)
@@ -98,6 +98,7 @@ pgq_request_restart(PgqRestartMode mode, const char *why)
 	} while (!pg_atomic_compare_exchange_u32(&pgq_shared->restart_mode, &current, wanted));
 
 	ereport(LOG, (errmsg("quorum: restarting in place as a standby: %s", why)));
+	pg_atomic_fetch_add_u32(&pgq_shared->restart_signals, 1);
 	if (kill(PostmasterPid, mode == PGQ_RESTART_IMMEDIATE ? SIGQUIT : SIGINT) != 0)
 		ereport(LOG, (errmsg("could not send a signal to the postmaster: %m")));
 }
@@ -172,6 +173,7 @@ shmem_fill(PgqShared *shared)
 	pg_atomic_init_u64(&shared->rule_version, 0);
 	pg_atomic_init_u32(&shared->local_wal_read, 0);
 	pg_atomic_init_u32(&shared->restart_mode, PGQ_RESTART_NONE);
+	pg_atomic_init_u32(&shared->restart_signals, 0);
 	pg_atomic_init_u64(&shared->forget_above, 0);
 
 	pg_atomic_init_u64(&shared->transport.frames_in, 0);
@@ -193,6 +195,9 @@ shmem_read_state(PgqShared *shared)
 {
 	static QuorumHardState hard;
 
+	/* pg_upgrade starts the old server alone and only for itself */
+	if (IsBinaryUpgrade)
+		return;
 	shared->boot_membership = pgq_state_read(&hard, shared->notice);
 	if (shared->boot_membership != PGQ_MEMBER)
 		return;
@@ -200,6 +205,9 @@ shmem_read_state(PgqShared *shared)
 	/* a member whose settings are wrong obeys the rules of a member all the same */
 	pg_atomic_write_u64(&shared->fence_term, hard.term);
 	pg_atomic_write_u32(&shared->member, 1);
+
+	/* at every start of shared memory: a server may have become a member while it ran */
+	pgq_guc_override_managed(hard.node_id);
 	if (settings_fit(shared->notice))
 		shared->boot_node_id = hard.node_id;
 	else
