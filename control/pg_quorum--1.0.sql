@@ -128,6 +128,7 @@ COMMENT ON COLUMN quorum.members.in_sync_rule IS
 COMMENT ON COLUMN quorum.members.electable IS 'could it become leader, as far as known here';
 COMMENT ON COLUMN quorum.members.reason IS 'why it is not electable; null: it is';
 
+-- Unknown stays null: greatest(0, null) would make it 0.
 CREATE VIEW quorum.replication AS
 SELECT 'to'::text AS direction,
 	coalesce(s.node, r.application_name) AS node,
@@ -135,9 +136,12 @@ SELECT 'to'::text AS direction,
 	r.pid,
 	r.state,
 	r.sync_state,
-	greatest(0, (e.lsn OPERATOR(pg_catalog.-) r.write_lsn)::int8) AS write_lag_bytes,
-	greatest(0, (e.lsn OPERATOR(pg_catalog.-) r.flush_lsn)::int8) AS flush_lag_bytes,
-	greatest(0, (e.lsn OPERATOR(pg_catalog.-) r.replay_lsn)::int8) AS replay_lag_bytes,
+	CASE WHEN e.lsn OPERATOR(pg_catalog.<) r.write_lsn THEN 0
+		ELSE (e.lsn OPERATOR(pg_catalog.-) r.write_lsn)::int8 END AS write_lag_bytes,
+	CASE WHEN e.lsn OPERATOR(pg_catalog.<) r.flush_lsn THEN 0
+		ELSE (e.lsn OPERATOR(pg_catalog.-) r.flush_lsn)::int8 END AS flush_lag_bytes,
+	CASE WHEN e.lsn OPERATOR(pg_catalog.<) r.replay_lsn THEN 0
+		ELSE (e.lsn OPERATOR(pg_catalog.-) r.replay_lsn)::int8 END AS replay_lag_bytes,
 	r.write_lag,
 	r.flush_lag,
 	r.replay_lag,
@@ -159,9 +163,12 @@ SELECT 'from',
 	w.pid,
 	w.status,
 	NULL,
-	greatest(0, (w.latest_end_lsn OPERATOR(pg_catalog.-) w.written_lsn)::int8),
-	greatest(0, (w.latest_end_lsn OPERATOR(pg_catalog.-) w.flushed_lsn)::int8),
-	greatest(0, (w.latest_end_lsn OPERATOR(pg_catalog.-) pg_catalog.pg_last_wal_replay_lsn())::int8),
+	CASE WHEN w.latest_end_lsn OPERATOR(pg_catalog.<) w.written_lsn THEN 0
+		ELSE (w.latest_end_lsn OPERATOR(pg_catalog.-) w.written_lsn)::int8 END,
+	CASE WHEN w.latest_end_lsn OPERATOR(pg_catalog.<) w.flushed_lsn THEN 0
+		ELSE (w.latest_end_lsn OPERATOR(pg_catalog.-) w.flushed_lsn)::int8 END,
+	CASE WHEN w.latest_end_lsn OPERATOR(pg_catalog.<) pg_catalog.pg_last_wal_replay_lsn() THEN 0
+		ELSE (w.latest_end_lsn OPERATOR(pg_catalog.-) pg_catalog.pg_last_wal_replay_lsn())::int8 END,
 	NULL,
 	NULL,
 	u.replay_lag,

@@ -37,4 +37,4 @@ SELECT event, term IS NOT NULL AS has_term FROM quorum.history WHERE event = 'ga
 -- Once is enough; names and addresses are unique.
 SELECT quorum.bootstrap();
 SELECT quorum.add_member('n1', 'localhost:6543');
-SELECT quorum.add_member('n2', '127.0.0.1:21499');
+SELECT quorum.add_member('n2', '127.0.0.21:21499');

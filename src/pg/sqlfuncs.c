@@ -14,6 +14,7 @@
 #include "access/xlogrecovery.h"
 #include "catalog/pg_type_d.h"
 #include "miscadmin.h"
+#include "replication/walreceiver.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 
@@ -218,9 +219,9 @@ what_is_wrong(const QuorumView *view, char *buffer)
 	if (pgq_shared == NULL)
 		return "pg_quorum is not in shared_preload_libraries";
 
-	buffer[0] = '\0';
 	LWLockAcquire(pgq_shared->lock, LW_SHARED);
-	strlcpy(buffer, pgq_shared->notice, QUORUM_REASON_SIZE);
+	strlcpy(buffer, pgq_shared->worker_pid != 0 ? pgq_shared->notice :
+			"the worker of pg_quorum is not running: see the server log", QUORUM_REASON_SIZE);
 	LWLockRelease(pgq_shared->lock);
 	if (buffer[0] != '\0' || view == NULL)
 		return buffer;
@@ -385,7 +386,7 @@ pgq_get_stream(PG_FUNCTION_ARGS)
 		pgq_row_null(&row);
 		pgq_row_null(&row);
 		pgq_row_bool(&row, false, true);
-		pgq_row_text(&row, "this server is no member of a cluster");
+		pgq_row_text(&row, "this server takes no part in a cluster");
 		pgq_row_put(&row, fcinfo);
 		return (Datum) 0;
 	}
@@ -427,7 +428,8 @@ why_not_counted(const QuorumView *view, const QuorumMemberView *member, const ch
 
 /*
  * node, acked_term, counted, why_not, replay_lag of the stream that comes in: one row
- * on a standby, no row elsewhere.
+ * on a standby, no row elsewhere.  A member that does not stream has a row as well: it
+ * says why.
  */
 Datum
 pgq_get_upstream(PG_FUNCTION_ARGS)
@@ -438,17 +440,23 @@ pgq_get_upstream(PG_FUNCTION_ARGS)
 	const QuorumMemberView *self;
 	const char *why_not = NULL;
 	PgqLag		lag;
+	bool		receives;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (!RecoveryInProgress())
 		return (Datum) 0;
+	SpinLockAcquire(&WalRcv->mutex);
+	receives = WalRcv->pid != 0 && WalRcv->ready_to_display;
+	SpinLockRelease(&WalRcv->mutex);
 	pgq_lag_of_self(&lag);
 	if (!pgq_sql_view(view))
 	{
+		if (!receives)
+			return (Datum) 0;
 		pgq_row_null(&row);
 		pgq_row_null(&row);
 		pgq_row_bool(&row, false, true);
-		pgq_row_text(&row, "this server is no member of a cluster");
+		pgq_row_text(&row, "this server takes no part in a cluster");
 	}
 	else
 	{
