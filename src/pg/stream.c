@@ -89,6 +89,7 @@ static void stream_send(WalReceiverConn *conn, const char *buffer, int nbytes);
 static void stream_endstreaming(WalReceiverConn *conn, TimeLineID *next_tli);
 
 static void stream_begin(void);
+static void stream_note_local_wal(void);
 static void stream_exit(int code, Datum arg);
 static bool stream_wait_for_leader(QuorumMember *leader, uint64 deadline);
 static void stream_check_history(WalReceiverConn *conn);
@@ -349,10 +350,15 @@ stream_begin(void)
 	}
 
 	pgq_follow_report_process(MyProcPid, MyLatch);
+	stream_note_local_wal();
+}
 
-	/* without a replay position the startup process wants its first checkpoint: nothing is read */
-	if (GetXLogReplayRecPtr(NULL) != InvalidXLogRecPtr &&
-		pg_atomic_read_u32(&pgq_shared->local_wal_read) == 0)
+/* R5.  Without a replay position the startup process looks for its first checkpoint. */
+static void
+stream_note_local_wal(void)
+{
+	if (pg_atomic_read_u32(&pgq_shared->local_wal_read) == 0 &&
+		GetXLogReplayRecPtr(NULL) != InvalidXLogRecPtr)
 	{
 		pg_atomic_write_u32(&pgq_shared->local_wal_read, 1);
 		pgq_shmem_wake_worker();
@@ -495,6 +501,7 @@ stream_record_ack(XLogRecPtr flush)
 	QuorumWalPos end;
 	bool		news;
 
+	stream_note_local_wal();
 	end.tli = pgq_history_timeline_of(&stream.history, flush);
 	end.lsn = flush;
 
