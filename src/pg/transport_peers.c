@@ -58,6 +58,8 @@ pgq_judge_hello(const PgqIdentity *who, QuorumNodeId target)
 	const PgqIdentity *self = &pgq_transport->identity;
 	PgqPeer    *peer = pgq_peer_find(who->node_id);
 
+	if (who->member && who->node_id == QUORUM_NO_NODE)
+		return PGQ_VERDICT_NO_MEMBER;
 	if (!self->member)
 		return who->member ? PGQ_VERDICT_ACCEPTED : PGQ_VERDICT_NO_MEMBER;
 	if (target != self->node_id)
@@ -132,6 +134,24 @@ pgq_boot_is_obsolete(QuorumNodeId id, uint64 nonce, uint64 now)
 		now < boot->changed_at + PGQ_HANDSHAKE_US;
 }
 
+/* The entry used least lately that is no member's: there are more entries than members. */
+static PgqBoot *
+spare_boot(void)
+{
+	PgqBoot    *spare = NULL;
+
+	for (int i = 0; i < PGQ_MAX_BOOTS; i++)
+	{
+		PgqBoot    *boot = &pgq_transport->boots[i];
+
+		if (pgq_peer_find(boot->id) != NULL)
+			continue;
+		if (spare == NULL || boot->seen_at < spare->seen_at)
+			spare = boot;
+	}
+	return spare;
+}
+
 bool
 pgq_boot_note(QuorumNodeId id, uint64 nonce, uint64 now)
 {
@@ -140,10 +160,7 @@ pgq_boot_note(QuorumNodeId id, uint64 nonce, uint64 now)
 
 	if (boot == NULL)
 	{
-		boot = &pgq_transport->boots[0];
-		for (int i = 1; i < PGQ_MAX_BOOTS; i++)
-			if (pgq_transport->boots[i].seen_at < boot->seen_at)
-				boot = &pgq_transport->boots[i];
+		boot = spare_boot();
 		memset(boot, 0, sizeof(*boot));
 		boot->id = id;
 		boot->nonce = nonce;
@@ -158,6 +175,8 @@ pgq_boot_note(QuorumNodeId id, uint64 nonce, uint64 now)
 	boot->seen_at = now;
 	return restarted;
 }
+
+StaticAssertDecl(PGQ_MAX_BOOTS > QUORUM_MAX_NODES, "members leave an entry to spare");
 
 /* ---- member set --------------------------------------------------------- */
 

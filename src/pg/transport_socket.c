@@ -25,6 +25,9 @@
 #define KEEPALIVE_IDLE_S	5
 #define KEEPALIVE_COUNT		3
 
+/* A peer that was frozen shall not find megabytes of old news when it goes on. */
+#define KERNEL_BUFFER		(64 * 1024)
+
 #define RESOLVE_AGAIN_US	(30 * 1000 * 1000)
 #define RESOLVE_SLOW_US		(100 * 1000)
 #define RESOLVE_PATIENCE	200 /* of the worker's time at most one part in so many */
@@ -40,6 +43,8 @@ static bool
 prepare(pgsocket fd)
 {
 	set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	set_option(fd, SOL_SOCKET, SO_SNDBUF, KERNEL_BUFFER);
+	set_option(fd, SOL_SOCKET, SO_RCVBUF, KERNEL_BUFFER);
 	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 #ifdef TCP_USER_TIMEOUT
 	set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
