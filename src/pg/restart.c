@@ -51,9 +51,14 @@ static TimeLineID exit_forget_above = 0;
 
 static RestartHistory restarts;
 
-/* An operator asked for a shutdown as well: that is the stronger wish. */
-static bool operator_stop = false;
-static PgqRestartMode signal_seen = PGQ_RESTART_NONE;
+/*
+ * Shutdown signals that reached the postmaster.  More than we have sent: an operator
+ * wants it to stop as well, and that is the stronger wish.
+ */
+static volatile sig_atomic_t signals_received = 0;
+static uint32 exit_signals_sent = 0;
+static const int shutdown_signals[] = {SIGTERM, SIGINT, SIGQUIT};
+static struct sigaction server_actions[lengthof(shutdown_signals)];
 
 /* While we stop in order to start again systemd must not hear of it. */
 static char *notify_socket = NULL;
@@ -65,7 +70,8 @@ static void restart_in_place(int code, Datum arg);
 static bool count_restart(void);
 static void forget_timelines(TimeLineID keep);
 static void shutdown_log_hook(ErrorData *edata);
-static void note_shutdown_request(const char *message_id);
+static void count_shutdown_signals(void);
+static void on_shutdown_signal(int signal);
 static void keep_pending_request(void);
 static void release_collector(void);
 static void boot_as_standby(void);
@@ -86,6 +92,7 @@ pgq_restart_init(void)
 	(void) unsetenv(RESTARTS_VARIABLE);
 
 	pgq_relaunch_keep_arguments();
+	count_shutdown_signals();
 	on_proc_exit(restart_in_place, 0);
 	prev_emit_log_hook = emit_log_hook;
 	emit_log_hook = shutdown_log_hook;
@@ -101,6 +108,10 @@ pgq_restart_prepare_boot(void)
 	on_shmem_exit(note_request, 0);
 	keep_pending_request();
 	release_collector();
+
+	/* a crash-restart leaves it, and any signal would then promote (postmaster.c) */
+	if (pgq_shared->boot_membership != PGQ_NO_MEMBER)
+		(void) unlink(PROMOTE_SIGNAL_FILE);
 
 	switch (pgq_shared->boot_membership)
 	{
@@ -126,7 +137,7 @@ pgq_restart_prepare_boot(void)
 			ereport(LOG,
 					(errmsg("quorum: this node takes no part in votes: %s", pgq_shared->notice),
 					 errdetail("A copied, moved or restored data directory is no member of the cluster; it boots as a standby."),
-					 errhint("Use quorum.add_member() on the leader to make it a member. To make this server independent of the cluster, stop it, remove the directory \"pg_quorum\" and \"standby.signal\" from its data directory and start it again.")));
+					 errhint("If it was only moved, move it back. Use quorum.add_member() on the leader to make it a member. To make this server independent of the cluster, stop it, remove the directory \"pg_quorum\" and \"standby.signal\" from its data directory and start it again.")));
 			break;
 	}
 }
@@ -146,6 +157,7 @@ note_request(int code, Datum arg)
 	if (pgq_shared == NULL || MyProcPid != PostmasterPid)
 		return;
 	exit_mode = (PgqRestartMode) pg_atomic_read_u32(&pgq_shared->restart_mode);
+	exit_signals_sent = pg_atomic_read_u32(&pgq_shared->restart_signals);
 	exit_forget_above = (TimeLineID) pg_atomic_read_u64(&pgq_shared->forget_above);
 }
 
@@ -159,7 +171,7 @@ restart_in_place(int code, Datum arg)
 
 	(void) arg;
 	if (MyProcPid != PostmasterPid || getpid() != PostmasterPid ||
-		exit_mode == PGQ_RESTART_NONE || operator_stop)
+		exit_mode == PGQ_RESTART_NONE || (uint32) signals_received > exit_signals_sent)
 		return;
 
 	/* a startup process that fails early ends the postmaster while others still live */
@@ -214,42 +226,52 @@ forget_timelines(TimeLineID keep)
 	pfree(control);
 }
 
-/* The postmaster logs a shutdown request before it acts on it, systemd included. */
+/*
+ * The postmaster logs a shutdown request right before it tells systemd that it stops.
+ * A service that stops and does not exit in time is killed, so systemd must not hear it.
+ */
 static void
 shutdown_log_hook(ErrorData *edata)
 {
-	if (MyProcPid == PostmasterPid && edata->message_id != NULL)
-		note_shutdown_request(edata->message_id);
+	if (MyProcPid == PostmasterPid && edata->message_id != NULL && notify_socket == NULL &&
+		(strcmp(edata->message_id, "received fast shutdown request") == 0 ||
+		 strcmp(edata->message_id, "received immediate shutdown request") == 0) &&
+		pgq_shared != NULL &&
+		pg_atomic_read_u32(&pgq_shared->restart_mode) != PGQ_RESTART_NONE &&
+		getenv("NOTIFY_SOCKET") != NULL)
+	{
+		notify_socket = strdup(getenv("NOTIFY_SOCKET"));
+		(void) unsetenv("NOTIFY_SOCKET");
+	}
 	if (prev_emit_log_hook)
 		prev_emit_log_hook(edata);
 }
 
 static void
-note_shutdown_request(const char *message_id)
+count_shutdown_signals(void)
 {
-	PgqRestartMode signal;
-	PgqRestartMode wanted;
-
-	if (strcmp(message_id, "received smart shutdown request") == 0)
-		signal = PGQ_RESTART_NONE;
-	else if (strcmp(message_id, "received fast shutdown request") == 0)
-		signal = PGQ_RESTART_FAST;
-	else if (strcmp(message_id, "received immediate shutdown request") == 0)
-		signal = PGQ_RESTART_IMMEDIATE;
-	else
-		return;
-
-	/* we send each of the two signals at most once, and only the mode asked for or a weaker one */
-	wanted = pgq_shared == NULL ? PGQ_RESTART_NONE :
-		(PgqRestartMode) pg_atomic_read_u32(&pgq_shared->restart_mode);
-	if (signal == PGQ_RESTART_NONE || signal > wanted || signal <= signal_seen)
-		operator_stop = true;
-	signal_seen = Max(signal, signal_seen);
-
-	if (!operator_stop && getenv("NOTIFY_SOCKET") != NULL)
+	for (int i = 0; i < (int) lengthof(shutdown_signals); i++)
 	{
-		notify_socket = strdup(getenv("NOTIFY_SOCKET"));
-		(void) unsetenv("NOTIFY_SOCKET");
+		struct sigaction action;
+
+		if (sigaction(shutdown_signals[i], NULL, &server_actions[i]) != 0 ||
+			server_actions[i].sa_handler == SIG_DFL || server_actions[i].sa_handler == SIG_IGN)
+			continue;
+		action = server_actions[i];
+		action.sa_handler = on_shutdown_signal;
+		(void) sigaction(shutdown_signals[i], &action, NULL);
+	}
+}
+
+/* Children have handlers of their own before they unblock any signal. */
+static void
+on_shutdown_signal(int signal)
+{
+	signals_received++;
+	for (int i = 0; i < (int) lengthof(shutdown_signals); i++)
+	{
+		if (shutdown_signals[i] == signal)
+			server_actions[i].sa_handler(signal);
 	}
 }
 
@@ -267,7 +289,9 @@ keep_pending_request(void)
 	{
 		pg_atomic_write_u64(&pgq_shared->forget_above, exit_forget_above);
 		pg_atomic_write_u32(&pgq_shared->restart_mode, exit_mode);
+		pg_atomic_write_u32(&pgq_shared->restart_signals, 1);
 	}
+	signals_received = 0;
 	exit_mode = PGQ_RESTART_NONE;
 	exit_forget_above = 0;
 }

@@ -341,6 +341,7 @@ write_file(const QuorumHardState *hard, int fd)
 	if (!find_binding(&binding, fd))
 		return false;
 	size = seal_envelope(bytes, &binding, hard);
+	errno = ENOSPC;				/* what a short write means */
 	return size > 0 && write(fd, bytes, size) == (ssize_t) size && pg_fsync(fd) == 0;
 }
 

@@ -293,6 +293,8 @@ write_placeholder(TimeLineID tli)
 
 	(void) unlink(temp);
 	fd = BasicOpenFile(temp, O_WRONLY | O_CREAT | O_EXCL | PG_BINARY);
+	if (fd >= 0)
+		errno = ENOSPC;			/* what a short write means */
 	written = fd >= 0 && write(fd, text, length) == length && pg_fsync(fd) == 0;
 	if (fd >= 0 && close(fd) != 0)
 		written = false;

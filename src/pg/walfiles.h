@@ -9,7 +9,7 @@
 
 #include "access/xlogdefs.h"
 
-/* Highest timeline with a history file in pg_wal; placeholders count unless real_only; at least 1. */
+/* Highest timeline with a history file in pg_wal, at least 1; real_only: no placeholders. */
 extern TimeLineID pgq_walfiles_newest(bool real_only);
 
 /* R15: a history file without a parent, made by a leader for a term that had none. */
