@@ -41,6 +41,18 @@ sub count
 	return $bad;
 }
 
+# A suite without tests is a mistake, not a success.
+sub some
+{
+	my ($what, @files) = @_;
+	if (!@files)
+	{
+		print "not ok - there are no $what\n";
+		count("no $what", 0, 1);
+	}
+	return @files;
+}
+
 # A command that is one test by itself.
 sub command
 {
@@ -137,11 +149,12 @@ sub without_server
 	heading('the core alone');
 	if (command('unit tests build', @quiet, 'unit-build'))
 	{
-		tap($_, $_) for map { s{.*/(.*)\.c$}{build/core-tests/$1}r } sort glob('test/core/test_*.c');
+		tap($_, $_) for map { s{.*/(.*)\.c$}{build/core-tests/$1}r } some('unit tests', sort glob('test/core/test_*.c'));
 	}
 	if (command('scenarios build', @quiet, 'scenarios-build'))
 	{
-		tap('scenarios', 'build/sim/quorum_scenario', sort glob('test/scenarios/*.txt'));
+		my @scenarios = some('scenarios', sort glob('test/scenarios/*.txt'));
+		tap('scenarios', 'build/sim/quorum_scenario', @scenarios) if @scenarios;
 	}
 	command('simulator builds', @quiet, 'sim-build')
 	  && command("simulator, $sim_seeds fresh seeds", 'build/sim/quorum_sim', '--seeds', $sim_seeds);
@@ -155,8 +168,8 @@ sub with_servers
 	my $pg_test = $pgxs =~ s{/makefiles/pgxs\.mk$}{/test}r;
 	my $major = pg_config('version') =~ /(\d+)/ ? $1 : 0;
 	command('the drill\'s client builds', $make, '-s', '--no-print-directory', 'writer') or return;
-	my @sql = map { m{sql/(.*)\.sql} } sort glob('sql/*.sql');
-	my @programs = sort glob('test/t/*.pl');
+	my @sql = map { m{sql/(.*)\.sql} } some('SQL tests', sort glob('sql/*.sql'));
+	my @programs = some('tests on real clusters', sort glob('test/t/*.pl'));
 
 	($workspace) = QuorumNodes::open_workspace('test', grep { -e } qw(sql expected test build/drill/writer));
 	chdir $workspace;
