@@ -13,6 +13,7 @@
 
 #include "engine.h"
 #include "guc.h"
+#include "history.h"
 #include "join.h"
 #include "restart.h"
 #include "state.h"
@@ -233,7 +234,9 @@ send_refusal(const QuorumMessage *invite, const char *reason)
 	memset(&identity, 0, sizeof(identity));
 	identity.member = true;
 	identity.node_id = invite->node_id;
-	identity.system_identifier = GetSystemIdentifier();
+
+	/* Of another system or not: it answers as the guest it was taken for. */
+	identity.system_identifier = invite->system_identifier;
 	identity.boot_nonce = pgq_shared->boot_nonce;
 	memcpy(identity.cluster_id, invite->cluster_id, QUORUM_UUID_SIZE);
 	memset(&refusal, 0, sizeof(refusal));
@@ -289,6 +292,9 @@ pgq_join_invited(const QuorumMessage *invite)
 		send_refusal(invite, "its state file could not be written");
 		return;
 	}
+
+	/* A copied directory brings the story of the node it was copied from. */
+	pgq_history_forget();
 	ereport(LOG, (errmsg("quorum: invited as node %u, joining", hard.node_id)));
 
 	/* The leader invites again; the member that boots answers. */
