@@ -22,6 +22,7 @@
 #include "quorum_internal.h"
 
 #define QUORUM_INVITE_INTERVAL_US	250000
+#define QUORUM_INVITE_LIMIT_US		30000000
 
 static void
 finish(QuorumNode *node, QuorumNodeId id)
@@ -72,6 +73,7 @@ quorum_membership_restamp(QuorumNode *node)
 	QuorumMemberSet same = node->hard.members;
 
 	node->change.step = QUORUM_CHANGE_NONE;
+	node->invite_until = node->now.mono + QUORUM_INVITE_LIMIT_US;
 	publish_set(node, NULL, &same);
 }
 
@@ -191,6 +193,7 @@ quorum_on_admin(QuorumNode *node, QuorumUpdate *update, const QuorumAdmin *admin
 	quorum_emit_note(update, QUORUM_NOTE_MEMBER_ADDED, node->hard.term, member->id, 0);
 	publish_set(node, update, &next);
 	node->invite_at = node->now.mono;
+	node->invite_until = node->now.mono + QUORUM_INVITE_LIMIT_US;
 }
 
 void
@@ -228,6 +231,23 @@ quorum_on_invite(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *me
 	memcpy(answer->uuid, node->hard.uuid, QUORUM_UUID_SIZE);
 }
 
+/* Who was invited and does not come leaves the set; it never had a vote. */
+static void
+take_back_invitation(QuorumNode *node, QuorumUpdate *update, int index, const char *reason)
+{
+	QuorumMemberSet next = node->hard.members;
+	QuorumNodeId id = next.members[index].id;
+
+	quorum_assert(next.members[index].kind == QUORUM_LEARNER);
+	if (node->outcome.request_id != 0 && node->outcome.node_id == id && !node->outcome.done)
+		fail(node, node->outcome.request_id, reason);
+	quorum_emit_note(update, QUORUM_NOTE_MEMBER_REMOVED, node->hard.term, id, 0);
+	for (int i = index; i + 1 < next.count; i++)
+		next.members[i] = next.members[i + 1];
+	next.count--;
+	publish_set(node, update, &next);
+}
+
 void
 quorum_on_invite_reply(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *message)
 {
@@ -244,13 +264,7 @@ quorum_on_invite_reply(QuorumNode *node, QuorumUpdate *update, const QuorumMessa
 		publish_set(node, update, &next);
 		return;
 	}
-	if (node->outcome.node_id == message->from && !node->outcome.done)
-		fail(node, node->outcome.request_id, message->reason);
-	quorum_emit_note(update, QUORUM_NOTE_MEMBER_REMOVED, node->hard.term, message->from, 0);
-	for (int i = index; i + 1 < next.count; i++)
-		next.members[i] = next.members[i + 1];
-	next.count--;
-	publish_set(node, update, &next);
+	take_back_invitation(node, update, index, message->reason);
 }
 
 static void
@@ -265,6 +279,11 @@ invite_missing(QuorumNode *node, QuorumUpdate *update)
 
 		if (member->id == node->hard.node_id || joined(member))
 			continue;
+		if (node->now.mono >= node->invite_until)
+		{
+			take_back_invitation(node, update, i, "nobody answered at that address");
+			return;
+		}
 		invite = quorum_emit_message(node, update, QUORUM_MSG_INVITE, member->id);
 		memcpy(invite->cluster_id, node->hard.cluster_id, QUORUM_UUID_SIZE);
 		invite->system_identifier = node->hard.system_identifier;
@@ -360,7 +379,8 @@ quorum_membership_tick(QuorumNode *node, QuorumUpdate *update)
 	{
 		case QUORUM_CHANGE_NONE:
 			invite_missing(node, update);
-			propose_change(node, update);
+			if (node->change.step == QUORUM_CHANGE_NONE)
+				propose_change(node, update);
 			break;
 		case QUORUM_CHANGE_WAIT_LSN:
 			if (!next_voter_alive(node))

@@ -96,6 +96,7 @@ typedef struct QuorumNode
 	QuorumChange change;
 	QuorumOutcome outcome;
 	QuorumTime	invite_at;		/* mono: when to invite again */
+	QuorumTime	invite_until;	/* mono: who has not answered by then is no member */
 
 	QuorumFence published;		/* what the last fence said */
 	QuorumPeer	peers[QUORUM_MAX_NODES];	/* same order as hard.members.members */
