@@ -23,7 +23,7 @@
 /* Why this server is (not) taking part; shown in quorum.status. */
 typedef enum PgqMembership
 {
-	PGQ_NO_MEMBER,				/* no state file: an ordinary server until bootstrap or invitation */
+	PGQ_NO_MEMBER,				/* no state file: an ordinary server until it joins a cluster */
 	PGQ_MEMBER,
 	PGQ_STATE_FOREIGN,			/* a copy of another node's data directory: does not vote */
 	PGQ_STATE_UNREADABLE,		/* damaged state file: does not vote */
