@@ -1,0 +1,152 @@
+/*
+ * test_election.c
+ *	  Who may be elected: one truth table, and the story from silence to leadership.
+ */
+#include "harness.h"
+
+static TestHost host;
+
+/* The answer of a fresh, willing voter of term 1 to one vote request of node 2. */
+static QuorumVerdict
+answer(QuorumMessage request)
+{
+	const QuorumMessage *reply;
+
+	(void) test_message(&host, &request);
+	reply = test_sent(&host, request.type == QUORUM_MSG_VOTE_REQUEST ? QUORUM_MSG_VOTE_REPLY :
+					  QUORUM_MSG_PRE_VOTE_REPLY);
+	return reply == NULL ? QUORUM_REFUSED_NOT_READY : reply->verdict;
+}
+
+static QuorumMessage
+request_of(QuorumNodeId from, QuorumTerm term)
+{
+	test_host_init(&host, 3);
+	(void) test_facts(&host);
+	return test_from(&host, from, QUORUM_MSG_VOTE_REQUEST, term);
+}
+
+static void
+voting(void)
+{
+	QuorumMessage request = request_of(2, 2);
+
+	test_claim(answer(request) == QUORUM_GRANTED, "a vote is granted for an equal log");
+	test_claim(host.disk.term == 2 && host.disk.vote == 2, "and is durable");
+	test_claim(answer(request) == QUORUM_GRANTED, "asked again, the same answer");
+	request.from = 3;
+	test_claim(answer(request) == QUORUM_REFUSED_TERM, "one vote per term");
+	test_claim(host.disk.vote == 2, "and it does not change");
+
+	request = request_of(2, 2);
+	request.position.lsn--;
+	test_claim(answer(request) == QUORUM_REFUSED_BEHIND, "no vote for a shorter log");
+	test_claim(host.disk.term == 2, "but the term is taken over");
+	request = request_of(2, 2);
+	host.facts.position = (QuorumWalPos) {3, 10};
+	test_claim(answer(request) == QUORUM_REFUSED_BEHIND, "no vote for a longer log of an older timeline");
+	request = request_of(2, 1);
+	host.node.hard.term = 4;
+	test_claim(answer(request) == QUORUM_REFUSED_TERM, "no vote in an older term");
+	request = request_of(9, 2);
+	test_claim(answer(request) != QUORUM_GRANTED, "no vote for a stranger");
+	request = request_of(2, 2);
+	request.set_id.term = 0;
+	test_claim(answer(request) == QUORUM_REFUSED_MEMBERS, "no vote for an older member set");
+	request = request_of(2, 2);
+	host.node.hard.recovering = true;
+	test_claim(answer(request) == QUORUM_REFUSED_NOT_READY, "whoever recovers does not vote (S8)");
+	request = request_of(2, 2);
+	host.facts.phase = QUORUM_PHASE_STARTING;
+	test_claim(answer(request) == QUORUM_REFUSED_NOT_READY, "no vote before the log is read (R5)");
+	request = request_of(2, 2);
+	host.node.hard.members.members[0].kind = QUORUM_LEARNER;
+	test_claim(answer(request) == QUORUM_REFUSED_NOT_READY, "a learner does not vote");
+}
+
+static void
+promises(void)
+{
+	QuorumMessage request = request_of(3, 2);
+	QuorumMessage beat = test_from(&host, 2, QUORUM_MSG_HEARTBEAT, 1);
+
+	(void) test_message(&host, &beat);
+	test_claim(host.node.leader == 2, "a heartbeat is followed");
+	test_claim(answer(request) == QUORUM_REFUSED_PROMISE, "no vote while a leader may have its lease");
+	test_claim(host.node.hard.term == 1, "not even the term is taken over (Raft 4.2.3)");
+	request.type = QUORUM_MSG_PRE_VOTE_REQUEST;
+	request.proposed_term = 2;
+	request.term = 1;
+	test_claim(answer(request) == QUORUM_REFUSED_PROMISE, "nor a pre-vote");
+	(void) test_tick_at(&host, host.now.mono + LEASE - 1);
+	test_claim(host.node.leader == 2, "the promise lasts a full lease from receipt");
+	(void) test_tick_at(&host, host.now.mono + 1);
+	test_claim(host.node.leader == QUORUM_NO_NODE, "then the leader is lost");
+	test_claim(answer(request) == QUORUM_GRANTED, "and a pre-vote is granted");
+	test_claim(host.disk.term == 1, "which changes no term");
+}
+
+static void
+winning(void)
+{
+	test_host_init(&host, 3);
+	(void) test_facts(&host);
+	for (int i = 0; i < 100 && host.node.role == QUORUM_ROLE_FOLLOWER; i++)
+		(void) test_tick_at(&host, host.now.mono + 50 * MS);
+	test_claim(host.node.role == QUORUM_ROLE_PRE_CANDIDATE, "without a leader a node asks");
+	test_claim(host.node.hard.term == 1, "its term is unchanged");
+	test_claim(test_sent(&host, QUORUM_MSG_PRE_VOTE_REQUEST) != NULL, "it asks for pre-votes");
+
+	test_host_init(&host, 3);
+	test_become_leader(&host);
+	test_claim(host.node.role == QUORUM_ROLE_LEADER, "two of three votes make a leader");
+	test_claim(host.disk.term == 2 && host.disk.vote == 1, "its own vote is durable");
+	test_claim(host.acted_count == 1 && host.acted[0].type == QUORUM_ACTION_PROMOTE &&
+			   host.acted[0].term == 2, "it promotes to the timeline of its term");
+	test_claim(!host.view.gate_open, "its gate is shut");
+
+	test_host_init(&host, 1);
+	(void) test_facts(&host);
+	(void) test_tick_at(&host, host.now.mono + 1);
+	test_claim(host.node.role == QUORUM_ROLE_LEADER, "alone, a node elects itself at once");
+
+	test_host_init(&host, 3);
+	host.facts.promotable = false;
+	(void) test_facts(&host);
+	(void) test_tick_at(&host, host.now.mono + 10 * LEASE);
+	test_claim(host.node.role == QUORUM_ROLE_FOLLOWER, "a log that does not fit its history does not stand (R17)");
+}
+
+static void
+losses(void)
+{
+	QuorumMessage beat = request_of(2, 1);
+
+	beat = test_from(&host, 2, QUORUM_MSG_HEARTBEAT, 1);
+	(void) test_message(&host, &beat);
+	(void) test_peer(&host, QUORUM_EVENT_PEER_LOST, 2);
+	test_claim(host.node.leader == 2 && host.acted_count == 1 &&
+			   host.acted[0].type == QUORUM_ACTION_PROBE, "a broken connection is no proof: it is probed");
+	(void) test_peer(&host, QUORUM_EVENT_PEER_DEAD, 3);
+	test_claim(host.node.leader == 2, "the death of another changes nothing");
+	(void) test_peer(&host, QUORUM_EVENT_PEER_DEAD, 2);
+	test_claim(host.node.leader == QUORUM_NO_NODE, "proof of its death ends the promise");
+	(void) test_message(&host, &beat);
+	(void) test_peer(&host, QUORUM_EVENT_PEER_RESTARTED, 2);
+	test_claim(host.node.leader == QUORUM_NO_NODE, "so does a new boot nonce");
+	(void) test_message(&host, &beat);
+	beat.type = QUORUM_MSG_RESIGN;
+	beat.resign = QUORUM_RESIGN_POSTMASTER_DIED;
+	(void) test_message(&host, &beat);
+	test_claim(host.node.leader == QUORUM_NO_NODE, "so does its resignation");
+}
+
+int
+main(void)
+{
+	voting();
+	promises();
+	winning();
+	losses();
+	return test_done();
+}
