@@ -414,6 +414,28 @@ why_pending(const Sim *sim, char *text, size_t size)
 	}
 }
 
+/* Who can follow does: at the end nobody is left behind. */
+static void
+check_followers(Sim *sim)
+{
+	const SimNode *leader = sim_leader(sim);
+	char		why[400];
+
+	for (int i = 0; i < sim->options.nodes; i++)
+	{
+		const SimNode *node = &sim->nodes[i];
+
+		if (sim_pg_serves(sim, node) || sim_stream_counts(sim, node))
+			continue;
+
+		/* It promised a later term and waits for the next election. */
+		if (leader != NULL && node->core.hard.term > leader->core.hard.term)
+			continue;
+		why_pending(sim, why, sizeof(why));
+		sim_fail(sim, SIM_LIVENESS, "node %u does not follow, long after healing:%s", node->id, why);
+	}
+}
+
 /* A leader serves, has served without a break for a while, and commits succeed. */
 void
 sim_liveness_deadline(Sim *sim)
@@ -430,4 +452,6 @@ sim_liveness_deadline(Sim *sim)
 	}
 	if (sim->now + SIM_SECOND < options->duration)
 		sim_after(sim, SIM_SECOND, SIM_EV_DEADLINE, NULL);
+	else
+		check_followers(sim);
 }

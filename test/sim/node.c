@@ -255,7 +255,7 @@ sim_facts(const Sim *sim, const SimNode *node, QuorumFacts *facts)
 		facts->newest_tli = facts->position.tli;
 	facts->streaming = node->stream.state == SIM_STREAM_LIVE &&
 		node->stream.term == node->shared.fence_term;
-	if (facts->streaming && node->stream.acked_real)
+	if (facts->streaming && node->stream.acks > 0)
 	{
 		facts->stream_term = node->stream.term;
 		facts->stream_flush = node->stream.acked;
@@ -290,6 +290,26 @@ drive_facts(Sim *sim, SimNode *node)
 	sim_drive(sim, node);
 }
 
+/* What a heartbeat is answered with must be of now, not of the last tick. */
+static void
+drive_message(Sim *sim, SimNode *node)
+{
+	QuorumMessageType type = sim->event.u.message.type;
+
+	if (type == QUORUM_MSG_HEARTBEAT || type == QUORUM_MSG_HEARTBEAT_ACK)
+	{
+		QuorumMessage message = sim->event.u.message;
+		uint32_t	life = node->life;
+
+		drive_facts(sim, node);
+		if (!node->worker || node->life != life)
+			return;
+		sim->event.type = QUORUM_EVENT_MESSAGE;
+		sim->event.u.message = message;
+	}
+	sim_drive(sim, node);
+}
+
 /* ---- what reaches the worker -------------------------------------------- */
 
 void
@@ -314,7 +334,7 @@ sim_worker_event(Sim *sim, SimNode *node, SimEvent *event)
 				sim_fail(sim, SIM_CRASH, "a message of node %d cannot be decoded",
 						 event->peer + 1);
 			sim_trace_message(sim, node, &sim->event.u.message, "recv");
-			sim_drive(sim, node);
+			drive_message(sim, node);
 			break;
 		case SIM_EV_TICK:
 			if (event->at != node->tick_at)

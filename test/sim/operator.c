@@ -75,12 +75,13 @@ sim_rewind(Sim *sim, SimNode *node)
 	SimNode    *leader;
 	int			history;
 
-	if (!node->diverged || node->shared.leader == QUORUM_NO_NODE || node->doomed ||
-		node->diverged_term != node->shared.term || node->shared.leader == node->id)
+	if (!node->diverged || node->doomed)
 		return;
-	leader = &sim->nodes[node->shared.leader - 1];
+	leader = &sim->nodes[node->shared.leader == QUORUM_NO_NODE ? node->index :
+						 (int) node->shared.leader - 1];
 	history = sim_history_find(sim, leader, node->shared.term);
-	if (!leader->pg || leader->phase != QUORUM_PHASE_PRIMARY || history < 0 ||
+	if (leader == node || node->diverged_term != node->shared.term ||
+		!leader->pg || leader->phase != QUORUM_PHASE_PRIMARY || history < 0 ||
 		!sim_link_works(sim, node, leader))
 	{
 		sim_after(sim, sim_draw(sim, sim->options.rewind), SIM_EV_REWIND, node)->life =

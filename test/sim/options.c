@@ -65,7 +65,7 @@ draw_network(SimOptions *options, QuorumRandom *random)
 		options->duplicate_ppm = (int) skewed(random, 100, 50000);
 	if (one_in(random, 3))
 		options->slow_ppm = (int) skewed(random, 100, 30000);
-	options->drift_ppm = one_in(random, 2) ? 5000 : 0;
+	options->drift_ppm = one_in(random, 3) ? 0 : one_in(random, 2) ? 5000 : 9000;
 }
 
 static void
@@ -75,8 +75,9 @@ draw_server(SimOptions *options, QuorumRandom *random)
 	options->fsync.max = options->fsync.min + skewed(random, 100, 20 * SIM_MS);
 	options->boot.min = 50 * SIM_MS;
 	options->boot.max = options->boot.min + skewed(random, 50 * SIM_MS, 2 * SIM_SECOND);
-	options->promote.min = 2 * SIM_MS;
-	options->promote.max = options->promote.min + skewed(random, 5 * SIM_MS, 300 * SIM_MS);
+	options->promote.min = SIM_MS / 2;
+	options->promote.max = options->promote.min + (one_in(random, 3) ? SIM_MS :
+												   skewed(random, 5 * SIM_MS, 300 * SIM_MS));
 	if (one_in(random, 3))
 		options->start_stream.max = skewed(random, SIM_MS, 300 * SIM_MS);
 	if (one_in(random, 3))
@@ -87,6 +88,7 @@ draw_server(SimOptions *options, QuorumRandom *random)
 	options->rewind.max = options->rewind.min + skewed(random, 200 * SIM_MS, 3 * SIM_SECOND);
 	options->deep_rewind_ppm = one_in(random, 2) ? 500000 : 0;
 	options->commit_every = skewed(random, 5 * SIM_MS, 100 * SIM_MS);
+	options->other_wal_ppm = one_in(random, 3) ? 1000000 : 100000;
 	options->partial_ppm = one_in(random, 2) ? (int) between(random, 10000, 500000) : 0;
 }
 

@@ -289,7 +289,7 @@ sim_client(Sim *sim, SimNode *node)
 	if (sim_pg_serves(sim, node) && !node->stopping)
 		sim_pg_write(sim, node, true);
 	else if (node->pg && node->postmaster && node->phase == QUORUM_PHASE_PRIMARY &&
-			 !sim_frozen(sim, node) && sim_chance(sim, 100000))
+			 !sim_frozen(sim, node) && sim_chance(sim, sim->options.other_wal_ppm))
 		sim_pg_write(sim, node, false); /* checkpoints and the like need no gate */
 }
 

@@ -110,6 +110,7 @@ typedef struct SimOptions
 	SimRange	rewind;			/* a diverged node waits this long for its operator */
 	int			deep_rewind_ppm;	/* rewinds that lose more than they must */
 	SimTime		commit_every;
+	int			other_wal_ppm;	/* records of a primary that need no open gate */
 	int			partial_ppm;	/* flushes that end inside a record */
 	SimTime		fault_every;	/* mean; 0 = none */
 	int			weight[SIM_FAULT_KINDS];
@@ -222,7 +223,7 @@ typedef struct SimStream
 	SimTime		acked_at;		/* order of the connection, back */
 	bool		flushing;
 	QuorumLsn	flush_target;
-	bool		acked_real;		/* an ack that counts has left */
+	int			acks;			/* that count and have left; the first ones wake the worker */
 	QuorumLsn	acked;			/* highest position in such an ack */
 } SimStream;
 
@@ -365,6 +366,7 @@ typedef struct Sim
 	/* trace */
 	uint64_t	hash;
 	bool		log_full;
+	bool		log_coarse;		/* whole milliseconds, for scenarios */
 	FILE	   *log_to;			/* NULL = keep the last lines only */
 	SimTime		trace_from;
 	int			trace_count;

@@ -11,6 +11,9 @@
 
 #include "sim.h"
 
+/* The leader's gate waits for one of the first acks, so they wake the worker. */
+#define EAGER_ACKS	4
+
 /* ---- the connection ----------------------------------------------------- */
 
 static SimEvent *
@@ -75,6 +78,16 @@ sim_stream_drop(Sim *sim, SimNode *source)
 	}
 }
 
+static void
+raise_log_end(SimNode *node)
+{
+	QuorumWalPos end = sim_log_raw(&node->log, node->log.flush);
+
+	if (end.tli > node->log_end.tli ||
+		(end.tli == node->log_end.tli && end.lsn > node->log_end.lsn))
+		node->log_end = end;
+}
+
 void
 sim_stream_end(Sim *sim, SimNode *node, uint32_t id)
 {
@@ -86,7 +99,7 @@ sim_stream_end(Sim *sim, SimNode *node, uint32_t id)
 	{
 		/* A dying walreceiver flushes what it wrote. */
 		node->log.flush = node->log.write;
-		node->log_end = sim_log_raw(&node->log, node->log.flush);
+		raise_log_end(node);
 	}
 	stream->state = SIM_STREAM_NONE;
 	sim_facts_changed(sim, node);
@@ -246,7 +259,7 @@ flush_done(Sim *sim, SimNode *node)
 	stream->flushing = false;
 	if (stream->flush_target > node->log.flush)
 		node->log.flush = stream->flush_target;
-	node->log_end = sim_log_raw(&node->log, node->log.flush);
+	raise_log_end(node);
 	start_stream_flush(sim, node);
 }
 
@@ -288,9 +301,8 @@ sim_stream_reply(Sim *sim, SimNode *node, uint32_t id)
 
 	if (stream->id != id || !sim_stream_counts(sim, node))
 		return;
-	if (!stream->acked_real)
+	if (stream->acks++ < EAGER_ACKS)
 		sim_facts_changed(sim, node);
-	stream->acked_real = true;
 	stream->acked = node->log.flush;
 	sim_check_ack_sent(sim, node);
 	at = sim->now + sim_draw(sim, sim->options.delay);

@@ -39,13 +39,16 @@ sim_trace(Sim *sim, const SimNode *node, const char *format,...)
 	int			used;
 	va_list		args;
 
-	if (node != NULL)
-		used = snprintf(line, SIM_TRACE_WIDTH, "[%9.3f] %u %-8s t%-2u ",
-						(double) sim->now / 1000.0, node->id,
-						node->worker ? sim_role_name(node->core.role) : "down",
-						node->core.hard.term);
+	if (sim->log_coarse)
+		used = snprintf(line, SIM_TRACE_WIDTH, "[%6lld] ", (long long) (sim->now / SIM_MS));
 	else
-		used = snprintf(line, SIM_TRACE_WIDTH, "[%9.3f] - ", (double) sim->now / 1000.0);
+		used = snprintf(line, SIM_TRACE_WIDTH, "[%9.3f] ", (double) sim->now / 1000.0);
+	if (node != NULL)
+		used += snprintf(line + used, (size_t) (SIM_TRACE_WIDTH - used), "%u %-8s t%-2u ",
+						 node->id, node->worker ? sim_role_name(node->core.role) : "down",
+						 node->core.hard.term);
+	else
+		used += snprintf(line + used, (size_t) (SIM_TRACE_WIDTH - used), "- ");
 	va_start(args, format);
 	(void) vsnprintf(line + used, (size_t) (SIM_TRACE_WIDTH - used), format, args);
 	va_end(args);
