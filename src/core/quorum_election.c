@@ -24,6 +24,8 @@
 #define QUORUM_ROUND_MIN_US			50000
 #define QUORUM_ROUND_MAX_US			1000000
 
+static void lose_round(QuorumNode *node);
+
 static QuorumTime
 clamp(QuorumTime value, QuorumTime low, QuorumTime high)
 {
@@ -68,12 +70,15 @@ quorum_may_stand(const QuorumNode *node, const char **reason)
 }
 
 /*
- * How many voters have a better claim?  Positions are those of the last gossip, so
- * this only orders the attempts; the votes decide.
+ * How many voters have a better claim?  Everybody compares the positions that the
+ * leader last told everybody, its own too: while WAL flows the present one is ahead
+ * of all old news.  This only orders the attempts; the votes decide.
  */
 static int
 own_rank(const QuorumNode *node)
 {
+	QuorumWalPos own = quorum_walpos_known(node->gossip_position) ?
+		node->gossip_position : node->facts.position;
 	int			rank = 0;
 
 	for (int i = 0; i < node->hard.members.count; i++)
@@ -86,7 +91,7 @@ own_rank(const QuorumNode *node)
 			continue;
 		if (!quorum_walpos_known(peer->position) || peer->recovering)
 			continue;
-		order = quorum_walpos_compare(peer->position, node->facts.position);
+		order = quorum_walpos_compare(peer->position, own);
 		if (order > 0 ||
 			(order == 0 && peer->priority > node->config.priority) ||
 			(order == 0 && peer->priority == node->config.priority &&
@@ -166,6 +171,7 @@ quorum_leader_lost(QuorumNode *node, QuorumUpdate *update, QuorumLossReason why)
 	node->promise_until = 0;
 	node->boot_hold = false;
 	plan_election(node);
+	memset(&node->gossip_position, 0, sizeof(node->gossip_position));
 }
 
 /* E3 without the once-per-term part. */
@@ -209,6 +215,15 @@ quorum_on_pre_vote_request(QuorumNode *node, QuorumUpdate *update, const QuorumM
 	if (verdict == QUORUM_GRANTED && message->proposed_term <= node->hard.term)
 		verdict = QUORUM_REFUSED_TERM;
 	reply(node, update, QUORUM_MSG_PRE_VOTE_REPLY, message->from, message->proposed_term, verdict);
+
+	/* E5: of two that ask at the same time, the one with the worse claim gives way. */
+	if (verdict == QUORUM_GRANTED && node->role == QUORUM_ROLE_PRE_CANDIDATE)
+	{
+		int			order = quorum_walpos_compare(message->position, node->facts.position);
+
+		if (order > 0 || (order == 0 && message->from < node->hard.node_id))
+			lose_round(node);
+	}
 
 	/* E5: who is refused for a shorter log shows that ours should stand, at once. */
 	if (verdict == QUORUM_REFUSED_BEHIND && node->role == QUORUM_ROLE_FOLLOWER &&

@@ -13,6 +13,9 @@
 /* Between election and open gate the leader asks often: every answer may open it. */
 #define QUORUM_OPENING_INTERVAL_US	5000
 
+/* How long a voter that cannot follow this term is left behind. */
+#define QUORUM_LEFT_BEHIND_LEASES	5
+
 void
 quorum_current_rule(const QuorumNode *node, QuorumSyncRule *rule)
 {
@@ -183,6 +186,8 @@ take_gossip(QuorumNode *node, const QuorumMessage *beat)
 		const QuorumGossip *gossip = &beat->gossip[i];
 		QuorumPeer *peer = quorum_peer_find(node, gossip->id);
 
+		if (gossip->id == node->hard.node_id)
+			node->gossip_position = gossip->position;
 		if (peer == NULL || gossip->heard_ago_us > node->now.mono)
 			continue;
 		peer->gossip_heard_at = node->now.mono - gossip->heard_ago_us;
@@ -322,6 +327,32 @@ quorum_leader_facts(QuorumNode *node, QuorumUpdate *update)
 	}
 }
 
+/*
+ * E7: a voter that promised a later term can never follow this one (S2).  A majority
+ * is enough to go on, but not for ever: without it the cluster stands on one leg.
+ * The term to go beyond when one has been left behind for some leases; else 0.
+ */
+static QuorumTerm
+left_behind(const QuorumNode *node)
+{
+	QuorumTerm	later = 0;
+
+	for (int i = 0; i < node->hard.members.count; i++)
+	{
+		const QuorumPeer *peer = &node->peers[i];
+
+		if (!quorum_members_votes(&node->hard.members, peer->id) || peer->recovering ||
+			peer->later_term_since == 0 ||
+			node->now.mono - peer->heard_at > node->config.lease_us ||
+			node->now.mono - peer->later_term_since < QUORUM_LEFT_BEHIND_LEASES *
+			node->config.lease_us)
+			continue;
+		if (peer->term > later)
+			later = peer->term;
+	}
+	return later;
+}
+
 void
 quorum_leader_tick(QuorumNode *node, QuorumUpdate *update)
 {
@@ -334,6 +365,14 @@ quorum_leader_tick(QuorumNode *node, QuorumUpdate *update)
 	{
 		quorum_emit_note(update, QUORUM_NOTE_LEASE_LAPSED, node->hard.term, QUORUM_NO_NODE, 0);
 		quorum_step_down(node, update, QUORUM_LOSS_SILENT, QUORUM_RESIGN_LAPSED);
+		return;
+	}
+	if (node->gate_open && left_behind(node) > node->hard.term)
+	{
+		QuorumTerm	later = left_behind(node);
+
+		quorum_step_down(node, update, QUORUM_LOSS_HIGHER_TERM, QUORUM_RESIGN_LATER_TERM);
+		quorum_become_follower(node, later);
 		return;
 	}
 	if (!node->gate_open && node->now.mono >= node->elected_at + node->config.promotion_limit_us)

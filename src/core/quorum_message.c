@@ -312,7 +312,7 @@ get_body(Reader *r, QuorumMessage *message)
 			break;
 		case QUORUM_MSG_RESIGN:
 			message->resign = (QuorumResignReason) get_range(r, 1, QUORUM_RESIGN_POSTMASTER_DIED,
-															 QUORUM_RESIGN_LAPSED);
+															 QUORUM_RESIGN_LATER_TERM);
 			break;
 		case QUORUM_MSG_MEMBERS:
 			get_members(r, &message->members);

@@ -108,10 +108,13 @@ on_facts(QuorumNode *node, QuorumUpdate *update, const QuorumFacts *facts)
 	quorum_election_facts(node, update);
 
 	if (node->role == QUORUM_ROLE_FOLLOWER && node->leader != QUORUM_NO_NODE &&
-		facts->stream_term == node->hard.term && acked_before != facts->stream_term)
+		facts->stream_term == node->hard.term &&
+		(acked_before != facts->stream_term ||
+		 (!node->leader_gate_open && facts->stream_flush > node->reported_flush)))
 	{
 		/* The leader's gate may wait for exactly this. */
 		quorum_emit_ack(node, update, QUORUM_MSG_HEARTBEAT_ACK, node->leader, 0);
+		node->reported_flush = facts->stream_flush;
 		if (node->following_noted != node->hard.term)
 			quorum_emit_note(update, QUORUM_NOTE_FOLLOWING, node->hard.term, node->leader, 0);
 		node->following_noted = node->hard.term;

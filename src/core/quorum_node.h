@@ -26,6 +26,7 @@ typedef struct QuorumPeer
 	QuorumTime	acked_sent_at;	/* leader: own boot clock when the newest acked heartbeat left */
 	bool		denies_leading; /* since our boot it told us, in our boot term or later, that it
 								 * does not lead: no lease of before our boot can be its */
+	QuorumTime	later_term_since;	/* mono: says a later term than ours since then; 0 = does not */
 	bool		replied;		/* to the (pre-)vote round under way */
 	bool		granted;
 	QuorumTime	gossip_heard_at;	/* mono; the leader heard it then; 0 = never */
@@ -74,6 +75,8 @@ typedef struct QuorumNode
 	bool		boot_hold;		/* the promise is the one of before our boot */
 	bool		leader_closing; /* the leader stops as planned: its stream ends first */
 	bool		leader_gate_open;	/* as the leader says */
+	QuorumWalPos gossip_position;	/* own position, as the leader last told it to everybody */
+	QuorumLsn	reported_flush; /* stream_flush of the last ack */
 	QuorumTime	election_at;	/* mono: when to stand; QUORUM_NEVER = not planned */
 	bool		floor_checked;	/* the log was compared with hard.ack_floor since boot */
 	QuorumPendingVote pending_vote;

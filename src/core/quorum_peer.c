@@ -52,6 +52,10 @@ quorum_peer_heard(QuorumNode *node, const QuorumMessage *message)
 		return;
 	peer->heard_at = node->now.mono;
 	peer->term = message->term;
+	if (message->term <= node->hard.term)
+		peer->later_term_since = 0;
+	else if (peer->later_term_since == 0)
+		peer->later_term_since = node->now.mono;
 	peer->set_id = message->set_id;
 	if (quorum_walpos_known(message->position))
 		peer->position = message->position;

@@ -153,7 +153,8 @@ typedef enum QuorumResignReason
 	QUORUM_RESIGN_SHUTDOWN = 2, /* planned stop: the stream ends cleanly first */
 	QUORUM_RESIGN_WORKER_EXIT = 3,
 	QUORUM_RESIGN_PROMOTION = 4,	/* could not promote, or could not open in time */
-	QUORUM_RESIGN_LAPSED = 5	/* its lease is over: hears no majority */
+	QUORUM_RESIGN_LAPSED = 5,	/* its lease is over: hears no majority */
+	QUORUM_RESIGN_LATER_TERM = 6	/* a voter cannot follow: it has promised a later term */
 } QuorumResignReason;
 
 /* What the leader last heard of each member, gossiped so that ranks are known. */

@@ -20,6 +20,7 @@
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
 
+#include "../core/quorum_words.h"
 #include "history.h"
 
 #define HISTORY_DIR			"pg_quorum"
@@ -187,75 +188,12 @@ tell(const QuorumNote *note, const QuorumMemberSet *members, Story *story)
 		TELL("unknown", "event %d in term %u", (int) note->type, term);
 }
 
-static const char *
-loss_reason(int why)
-{
-	switch ((QuorumLossReason) why)
-	{
-		case QUORUM_LOSS_RESIGNED:
-			return "resigned";
-		case QUORUM_LOSS_DEAD:
-			return "both ports refuse";
-		case QUORUM_LOSS_RESTARTED:
-			return "restarted";
-		case QUORUM_LOSS_SILENT:
-			return "silent for one lease";
-		case QUORUM_LOSS_HIGHER_TERM:
-			return "a higher term is known";
-		case QUORUM_LOSS_CLOSING:
-			return "stream ended after planned stop";
-		case QUORUM_LOSS_FACTS:
-			return "the local PostgreSQL is not what a leader needs";
-	}
-	return "reason not known";
-}
-
-static const char *
-resign_reason(int why)
-{
-	switch ((QuorumResignReason) why)
-	{
-		case QUORUM_RESIGN_POSTMASTER_DIED:
-			return "postmaster died";
-		case QUORUM_RESIGN_SHUTDOWN:
-			return "planned stop";
-		case QUORUM_RESIGN_WORKER_EXIT:
-			return "worker ends";
-		case QUORUM_RESIGN_PROMOTION:
-			return "promotion failed or took too long";
-		case QUORUM_RESIGN_LAPSED:
-			return "lease lapsed";
-	}
-	return "reason not known";
-}
-
-static const char *
-refusal_reason(int why)
-{
-	switch ((QuorumVerdict) why)
-	{
-		case QUORUM_GRANTED:
-			break;
-		case QUORUM_REFUSED_TERM:
-			return "term not newer, or already voted";
-		case QUORUM_REFUSED_PROMISE:
-			return "a leader may still have its lease";
-		case QUORUM_REFUSED_BEHIND:
-			return "candidate's log is behind";
-		case QUORUM_REFUSED_MEMBERS:
-			return "candidate's member set is older, or it is no voter";
-		case QUORUM_REFUSED_NOT_READY:
-			return "this node cannot vote now";
-	}
-	return "reason not known";
-}
-
 /* Notes that end something, each with a reason. */
 static void
 tell_loss(const QuorumNote *note, const char *peer, Story *story)
 {
 	QuorumTerm	term = note->term;
-	const char *reason = loss_reason(note->why);
+	const char *reason = quorum_loss_text((QuorumLossReason) note->why);
 
 	if (note->type == QUORUM_NOTE_LEADER_LOST)
 	{
@@ -264,7 +202,7 @@ tell_loss(const QuorumNote *note, const char *peer, Story *story)
 	}
 	else if (note->type == QUORUM_NOTE_REFUSED)
 	{
-		reason = refusal_reason(note->why);
+		reason = quorum_verdict_text((QuorumVerdict) note->why);
 		TELL("refused", "refused a vote to %s in term %u: %s", peer, term, reason);
 	}
 	else if (note->type == QUORUM_NOTE_STEPPED_DOWN)
@@ -274,7 +212,7 @@ tell_loss(const QuorumNote *note, const char *peer, Story *story)
 	}
 	else
 	{
-		reason = resign_reason(note->why);
+		reason = quorum_resign_text((QuorumResignReason) note->why);
 		TELL("resigned", "resigned from term %u: %s", term, reason);
 	}
 	strlcpy(story->detail, reason, sizeof(story->detail));
