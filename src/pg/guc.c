@@ -108,7 +108,7 @@ static bool check_secret_text(Refusal *refusal, char *text);
 static bool check_timing(Refusal *refusal);
 static bool check_durability(Refusal *refusal);
 static bool check_replication(Refusal *refusal);
-static bool check_recovery_target(Refusal *refusal);
+static bool check_no_recovery_target(Refusal *refusal);
 static bool check_version(Refusal *refusal);
 static QuorumTime heartbeat_us(void);
 
@@ -179,7 +179,7 @@ pgq_guc_check(char *msg, char *detail, char *hint)
 		check_timing(&refusal) &&
 		check_durability(&refusal) &&
 		check_replication(&refusal) &&
-		check_recovery_target(&refusal);
+		check_no_recovery_target(&refusal);
 }
 
 bool
@@ -438,7 +438,7 @@ check_replication(Refusal *refusal)
 
 /* H44: a node that stops replay where it is told cannot follow a leader. */
 static bool
-check_recovery_target(Refusal *refusal)
+check_no_recovery_target(Refusal *refusal)
 {
 	static const char *const names[] = {"recovery_target", "recovery_target_lsn",
 	"recovery_target_name", "recovery_target_time", "recovery_target_xid"};
