@@ -23,8 +23,7 @@
 #define QUORUM_RANK_STEP_MAX_US		50000
 #define QUORUM_ROUND_MIN_US			50000
 #define QUORUM_ROUND_MAX_US			1000000
-
-static void lose_round(QuorumNode *node);
+#define QUORUM_PROBE_INTERVAL_US	20000
 
 static QuorumTime
 clamp(QuorumTime value, QuorumTime low, QuorumTime high)
@@ -101,11 +100,17 @@ own_rank(const QuorumNode *node)
 	return rank;
 }
 
+static QuorumTime
+rank_step(const QuorumNode *node)
+{
+	return clamp(node->config.heartbeat_us / 20, QUORUM_RANK_STEP_MIN_US,
+				 QUORUM_RANK_STEP_MAX_US);
+}
+
 static void
 plan_election(QuorumNode *node)
 {
-	QuorumTime	step = clamp(node->config.heartbeat_us / 20, QUORUM_RANK_STEP_MIN_US,
-							 QUORUM_RANK_STEP_MAX_US);
+	QuorumTime	step = rank_step(node);
 	int			rank = own_rank(node);
 	QuorumTime	from = node->now.mono > node->promise_until ? node->now.mono : node->promise_until;
 
@@ -114,15 +119,27 @@ plan_election(QuorumNode *node)
 		node->election_at += quorum_random_between(&node->random, 0, step / 2);
 }
 
-/* After a lost round: later, and by chance, so that two losers do not meet again. */
+/*
+ * After a lost round: later each time, and by chance, so that two losers do not meet
+ * again.  A pre-vote costs nothing and what refused it may be over in a moment; a lost
+ * vote has cost a term.
+ */
 static void
-plan_retry(QuorumNode *node)
+plan_retry(QuorumNode *node, bool cost_a_term)
 {
-	QuorumTime	length = round_length(node);
+	QuorumTime	longest = node->config.lease_us / 2;
+	QuorumTime	wait = cost_a_term ? round_length(node) : rank_step(node);
 	QuorumTime	hint = QUORUM_NEVER;
 
-	node->election_at = node->now.mono + quorum_random_between(&node->random, length / 4,
-															   length * 3 / 2);
+	for (int i = 0; i < node->lost_rounds && wait < longest; i++)
+		wait *= 2;
+	if (wait > longest)
+		wait = longest;
+	node->lost_rounds++;
+	node->election_at = node->now.mono + quorum_random_between(&node->random, wait / 2,
+															   wait * 3 / 2);
+
+	/* A voter told when its promise ends: asking right after is not too early. */
 	for (int i = 0; i < node->hard.members.count; i++)
 	{
 		QuorumTime	at = node->peers[i].reply_retry_at;
@@ -130,9 +147,7 @@ plan_retry(QuorumNode *node)
 		if (at != 0 && at < hint)
 			hint = at;
 	}
-
-	/* A voter told when its promise ends: asking right after is not too early. */
-	if (hint != QUORUM_NEVER)
+	if (hint < node->election_at)
 		node->election_at = hint + quorum_random_between(&node->random, 500, 3000);
 }
 
@@ -166,6 +181,7 @@ quorum_leader_lost(QuorumNode *node, QuorumUpdate *update, QuorumLossReason why)
 	if (peer != NULL && why != QUORUM_LOSS_SILENT)
 		memset(&peer->position, 0, sizeof(peer->position));
 	node->leader = QUORUM_NO_NODE;
+	node->probe_at = QUORUM_NEVER;
 	node->leader_closing = false;
 	node->leader_gate_open = false;
 	node->promise_until = 0;
@@ -216,13 +232,16 @@ quorum_on_pre_vote_request(QuorumNode *node, QuorumUpdate *update, const QuorumM
 		verdict = QUORUM_REFUSED_TERM;
 	reply(node, update, QUORUM_MSG_PRE_VOTE_REPLY, message->from, message->proposed_term, verdict);
 
-	/* E5: of two that ask at the same time, the one with the worse claim gives way. */
+	/* E8: of two that ask at the same time, the one with the worse claim gives way. */
 	if (verdict == QUORUM_GRANTED && node->role == QUORUM_ROLE_PRE_CANDIDATE)
 	{
 		int			order = quorum_walpos_compare(message->position, node->facts.position);
 
 		if (order > 0 || (order == 0 && message->from < node->hard.node_id))
-			lose_round(node);
+		{
+			quorum_become_follower(node, node->hard.term);
+			node->election_at = node->now.mono + round_length(node);
+		}
 	}
 
 	/* E5: who is refused for a shorter log shows that ours should stand, at once. */
@@ -284,8 +303,10 @@ round_result(const QuorumNode *node)
 static void
 lose_round(QuorumNode *node)
 {
+	bool		cost_a_term = node->role == QUORUM_ROLE_CANDIDATE;
+
 	quorum_become_follower(node, node->hard.term);
-	plan_retry(node);
+	plan_retry(node, cost_a_term);
 }
 
 /* First half of a candidacy: the term goes up, the fence with it (E4). */
@@ -305,7 +326,7 @@ stand(QuorumNode *node, QuorumUpdate *update)
 {
 	if (!quorum_may_stand(node, NULL) || node->hard.vote != QUORUM_NO_NODE)
 	{
-		plan_retry(node);
+		plan_retry(node, true);
 		return;
 	}
 	node->role = QUORUM_ROLE_CANDIDATE;
@@ -329,7 +350,10 @@ start_pre_vote(QuorumNode *node, QuorumUpdate *update)
 	if (node->facts.newest_tli > node->hard.term)
 		quorum_become_follower(node, node->facts.newest_tli);
 	node->role = QUORUM_ROLE_PRE_CANDIDATE;
-	quorum_emit_note(update, QUORUM_NOTE_PRE_VOTE, node->hard.term + 1, QUORUM_NO_NODE, 0);
+
+	/* Who cannot reach a majority asks for ever; that is told now and then only. */
+	if (node->lost_rounds < 4 || node->lost_rounds % 32 == 0)
+		quorum_emit_note(update, QUORUM_NOTE_PRE_VOTE, node->hard.term + 1, QUORUM_NO_NODE, 0);
 	start_round(node);
 	if (round_result(node) > 0)
 		become_candidate(node, update);
@@ -449,7 +473,7 @@ quorum_on_vote_reply(QuorumNode *node, QuorumUpdate *update, const QuorumMessage
 	if (message->term > node->hard.term)
 	{
 		quorum_become_follower(node, message->term);
-		plan_retry(node);
+		plan_retry(node, true);
 		return;
 	}
 	take_reply(node, message);
@@ -466,6 +490,19 @@ quorum_on_vote_reply(QuorumNode *node, QuorumUpdate *update, const QuorumMessage
 	}
 }
 
+/*
+ * L4: its connection broke.  The processes of a node do not die at one instant, so one
+ * look may come too early: look until it is proved dead, heard again, or silent too long.
+ */
+static void
+probe_leader(QuorumNode *node, QuorumUpdate *update)
+{
+	if (node->now.mono < node->probe_at)
+		return;
+	quorum_emit_action(update, QUORUM_ACTION_PROBE, node->hard.term, node->leader);
+	node->probe_at = node->now.mono + QUORUM_PROBE_INTERVAL_US;
+}
+
 void
 quorum_election_tick(QuorumNode *node, QuorumUpdate *update)
 {
@@ -480,7 +517,10 @@ quorum_election_tick(QuorumNode *node, QuorumUpdate *update)
 	if (node->leader != QUORUM_NO_NODE)
 	{
 		if (quorum_promise_active(node))
+		{
+			probe_leader(node, update);
 			return;
+		}
 		quorum_leader_lost(node, update, QUORUM_LOSS_SILENT);
 	}
 	if (!quorum_may_stand(node, NULL))
@@ -505,7 +545,11 @@ quorum_election_deadline(const QuorumNode *node)
 {
 	if (node->role != QUORUM_ROLE_FOLLOWER)
 		return node->round_ends_at;
-	if (node->leader != QUORUM_NO_NODE || !quorum_may_stand(node, NULL))
+	if (node->leader != QUORUM_NO_NODE && node->now.mono < node->promise_until)
+		return node->probe_at < node->promise_until ? node->probe_at : node->promise_until;
+	if (node->leader != QUORUM_NO_NODE)
+		return node->now.mono;
+	if (!quorum_may_stand(node, NULL))
 		return node->now.mono < node->promise_until ? node->promise_until : QUORUM_NEVER;
 	if (node->election_at == QUORUM_NEVER)
 		return node->now.mono < node->promise_until ? node->promise_until : node->now.mono;

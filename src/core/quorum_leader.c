@@ -119,6 +119,8 @@ quorum_become_leader(QuorumNode *node, QuorumUpdate *update)
 	node->leader = node->hard.node_id;
 	node->round_ends_at = QUORUM_NEVER;
 	node->election_at = QUORUM_NEVER;
+	node->probe_at = QUORUM_NEVER;
+	node->lost_rounds = 0;
 	node->promise_until = 0;
 	node->elected_at = node->now.mono;
 	node->lease_until = 0;
@@ -220,6 +222,8 @@ accept_leader(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *beat)
 		quorum_emit_note(update, QUORUM_NOTE_LEADER_FOUND, node->hard.term, beat->from, 0);
 	}
 	node->election_at = QUORUM_NEVER;
+	node->probe_at = QUORUM_NEVER;
+	node->lost_rounds = 0;
 	if (node->boot_hold)
 	{
 		/* Whoever led before was not leader any more when this one was elected. */

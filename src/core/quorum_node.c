@@ -40,6 +40,7 @@ quorum_init(QuorumNode *node, const QuorumConfig *config, const QuorumHardState 
 	node->boot_term = hard->term;
 	node->election_at = QUORUM_NEVER;
 	node->round_ends_at = QUORUM_NEVER;
+	node->probe_at = QUORUM_NEVER;
 	quorum_random_seed(&node->random, seed);
 	quorum_peers_adopt_set(node, &node->hard.members);
 	quorum_boot_hold_start(node);
@@ -246,7 +247,7 @@ dispatch(QuorumNode *node, QuorumUpdate *update, const QuorumEvent *event)
 			break;
 		case QUORUM_EVENT_PEER_LOST:
 			if (event->peer == node->leader && node->role != QUORUM_ROLE_LEADER)
-				quorum_emit_action(update, QUORUM_ACTION_PROBE, node->hard.term, event->peer);
+				node->probe_at = node->now.mono;
 			break;
 		case QUORUM_EVENT_PEER_DEAD:
 			on_peer_over(node, update, event->peer, QUORUM_LOSS_DEAD);

@@ -79,12 +79,15 @@ typedef struct QuorumNode
 	QuorumLsn	reported_flush; /* stream_flush of the last ack */
 	QuorumTime	election_at;	/* mono: when to stand; QUORUM_NEVER = not planned */
 	bool		floor_checked;	/* the log was compared with hard.ack_floor since boot */
+	QuorumTime	probe_at;		/* mono: when to look again whether the leader is dead; its connection
+								 * broke and nothing was heard since; QUORUM_NEVER = no doubt */
 	QuorumPendingVote pending_vote;
 	QuorumTerm	following_noted;	/* last term told as FOLLOWING */
 	bool		diverged_noted;
 
 	/* candidates */
 	QuorumTime	round_ends_at;	/* mono */
+	int			lost_rounds;	/* since a leader was last known */
 
 	/* leader */
 	QuorumTime	elected_at;		/* mono */

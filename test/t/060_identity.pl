@@ -139,7 +139,7 @@ my $size = $cluster->log_size($second);
 $cluster->kill_all($leader);
 $cluster->wait_for_log($second, qr/pre-vote for term/, $size);
 my $rounds = sub { my @n = slurp_file($second->logfile, $size) =~ /pre-vote for term/g; scalar @n };
-$cluster->wait_until('several election rounds', sub { $rounds->() >= 5 });
+$cluster->wait_until('several election rounds', sub { $rounds->() >= 4 });
 is($cluster->ask($second, 'SELECT role FROM quorum.status') eq 'leader' ? 'leader' : 'none', 'none',
 	'a member and a copy elect nobody');
 unlike(slurp_file($copy->logfile), qr/voted for/, 'the copy does not vote');
