@@ -428,15 +428,15 @@ wait_for_quorum(XLogRecPtr lsn)
 
 /*
  * Neither "committed" nor "failed" would be true.  The command tag is put into the send
- * buffer after this, whatever whereToSendOutput says, so the socket is shut as well:
- * not a byte can leave.  The session ends at its next check for interrupts.
+ * buffer after this, whatever whereToSendOutput says, so the socket is shut: not a byte
+ * can leave.  (Without a destination the session would go on as an interactive one and
+ * read the server's standard input.)  It ends at its next check for interrupts.
  */
 static void
 cut_connection(const char *reason)
 {
 	TransactionId xid = GetTopTransactionIdIfAny();
 
-	whereToSendOutput = DestNone;
 	if (MyProcPort != NULL)
 		(void) shutdown(MyProcPort->sock, SHUT_RDWR);
 	ereport(LOG,

@@ -157,7 +157,8 @@ pgq_state_write(const QuorumHardState *hard)
 	if (written && access(STATE_FILE, F_OK) == 0)
 	{
 		(void) unlink(STATE_PREVIOUS);
-		(void) link(STATE_FILE, STATE_PREVIOUS);
+		if (link(STATE_FILE, STATE_PREVIOUS) != 0)
+			elog(DEBUG1, "could not keep \"%s\": %m", STATE_PREVIOUS);
 	}
 	if (written && rename(STATE_TEMP, STATE_FILE) != 0)
 		written = false;
