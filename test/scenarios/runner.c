@@ -24,6 +24,7 @@ typedef struct Scenario
 	Sim		   *sim;
 	SimOptions	options;
 	bool		started;
+	int			roles[SIM_NODES];	/* index of the node called A, B, ...; A leads */
 	FILE	   *trace;
 	char	   *traced;
 	size_t		traced_size;
@@ -59,7 +60,10 @@ parse_time(const char *word, SimTime *time)
 	return true;
 }
 
-/* A number, "leader", or "follower": the first live node that does not lead. */
+/*
+ * A number, a letter that "roles" gave out, "leader", or "follower": the first live node
+ * that does not lead.
+ */
 static SimNode *
 parse_node(Scenario *scenario, const char *word)
 {
@@ -78,6 +82,8 @@ parse_node(Scenario *scenario, const char *word)
 		}
 		return NULL;
 	}
+	if (word[0] >= 'A' && word[0] < 'A' + sim->options.nodes && word[1] == '\0')
+		return &sim->nodes[scenario->roles[word[0] - 'A']];
 	id = strtol(word, NULL, 10);
 	return id >= 1 && id <= sim->options.nodes ? &sim->nodes[id - 1] : NULL;
 }
@@ -127,6 +133,8 @@ set_option(Scenario *scenario, char **words, int count)
 		}
 		else if (strcmp(words[0], "start-stream") == 0)
 			options->start_stream = (SimRange) {time, time};
+		else if (strcmp(words[0], "commit-every") == 0)
+			options->commit_every = time;
 		else if (strcmp(words[0], "promote") == 0)
 			options->promote = (SimRange) {time / 2, time / 2};
 		else if (strcmp(words[0], "rewind") == 0)
@@ -280,6 +288,8 @@ node_command(Scenario *scenario, const char *word, SimNode *node, SimTime time)
 		sim_stop(sim, node);
 	else if (strcmp(word, "start") == 0)
 		sim_boot(sim, node);
+	else if (strcmp(word, "prefer") == 0)
+		node->config.priority = node->core.config.priority = 255;
 	else if (strcmp(word, "lag") == 0)
 		lag(sim, node, true);
 	else if (strcmp(word, "catch-up") == 0)
@@ -307,6 +317,24 @@ set_term(Scenario *scenario, const SimNode *node, QuorumTerm term)
 	disk.term = term;
 	disk.vote = QUORUM_NO_NODE;
 	sim_disk_format(&scenario->sim->nodes[node->index], &disk);
+	return true;
+}
+
+/* From here on A is the leader, B and so on the others. */
+static bool
+give_roles(Scenario *scenario)
+{
+	const SimNode *leader = sim_leader(scenario->sim);
+	int			count = 1;
+
+	if (leader == NULL)
+		return wrong(scenario, "no leader", "roles");
+	scenario->roles[0] = leader->index;
+	for (int i = 0; i < scenario->sim->options.nodes; i++)
+	{
+		if (i != leader->index)
+			scenario->roles[count++] = i;
+	}
 	return true;
 }
 
@@ -341,6 +369,8 @@ command(Scenario *scenario, char **words, int count)
 		return cut(scenario, words + 1, count - 1);
 	if (strcmp(words[0], "partition") == 0)
 		return partition(scenario, words + 1, count - 1);
+	if (strcmp(words[0], "roles") == 0)
+		return give_roles(scenario);
 	if (strcmp(words[0], "heal") == 0)
 	{
 		sim_links_up(scenario->sim);

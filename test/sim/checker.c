@@ -145,7 +145,10 @@ sim_check_publish(Sim *sim, SimNode *node, const QuorumView *view)
 			sim_fail(sim, SIM_SAFETY, "S1: nodes %u and %u both lead term %u", *leader,
 					 node->id, view->term);
 		if (*leader == QUORUM_NO_NODE)
+		{
 			sim->oracle.elections++;
+			sim->oracle.elected_at = sim->now;
+		}
 		*leader = node->id;
 	}
 	if (!view->gate_open || node->shared.gate_open)
@@ -281,12 +284,8 @@ sim_check_all(Sim *sim)
 					 "S7: node %u serves reads and lacks the commit acknowledged at %llX",
 					 node->id, (unsigned long long) sim->oracle.tip.end);
 	}
-	if (!sim->healed)
-		return;
-	if (serving == NULL)
-		sim->oracle.served_since = 0;
-	else if (sim->oracle.served_since == 0)
-		sim->oracle.served_since = sim->now;
+	if (serving != NULL)
+		sim->oracle.served_at = sim->now;
 }
 
 /* Which run the core's assertions end. */

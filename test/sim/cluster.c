@@ -108,8 +108,10 @@ make_node(Sim *sim, int index, QuorumHardState *hard)
 	node->id = (QuorumNodeId) index + 1;
 	node->host_up = true;
 	node->clock.base_mono = sim_draw(sim, (SimRange) {SIM_SECOND, 1000 * SIM_SECOND});
-	node->clock.ppm = (int) quorum_random_between(&sim->random, -options->drift_ppm,
-												  options->drift_ppm);
+	node->clock.ppm = sim_chance(sim, 500000) ? options->drift_ppm : -options->drift_ppm;
+	if (sim_chance(sim, 300000))
+		node->clock.ppm = (int) quorum_random_between(&sim->random, -options->drift_ppm,
+													  options->drift_ppm);
 	node->config.lease_us = options->lease;
 	node->config.heartbeat_us = options->heartbeat;
 	node->config.promotion_limit_us = options->promotion_limit;

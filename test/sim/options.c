@@ -65,6 +65,8 @@ draw_network(SimOptions *options, QuorumRandom *random)
 		options->duplicate_ppm = (int) skewed(random, 100, 50000);
 	if (one_in(random, 3))
 		options->slow_ppm = (int) skewed(random, 100, 30000);
+	if (one_in(random, 3))
+		options->stream_slow_ppm = (int) skewed(random, 1000, 100000);
 	options->drift_ppm = one_in(random, 3) ? 0 : one_in(random, 2) ? 5000 : 9000;
 }
 
@@ -151,6 +153,7 @@ sim_options_print(const SimOptions *options, FILE *to)
 	fprintf(to, " loss=%.2f%% duplicates=%.2f%% slow=%.2f%% drift=%.1f%%\n    ",
 			options->loss_ppm / 1e4, options->duplicate_ppm / 1e4, options->slow_ppm / 1e4,
 			options->drift_ppm / 1e4);
+	fprintf(to, " slow wal=%.2f%%", options->stream_slow_ppm / 1e4);
 	print_range(to, "fsync", options->fsync);
 	print_range(to, "boot", options->boot);
 	print_range(to, "promote", options->promote);

@@ -98,6 +98,7 @@ typedef struct SimOptions
 	SimTime		heal_at;		/* faults end, liveness is demanded */
 	SimRange	delay;			/* one way, on every link */
 	int			slow_ppm;		/* messages that take up to two leases */
+	int			stream_slow_ppm;	/* pieces of WAL that take up to half a lease */
 	int			loss_ppm;
 	int			duplicate_ppm;
 	int			drift_ppm;		/* clock rates lie within +- of this */
@@ -338,7 +339,8 @@ typedef struct SimOracle
 	int			acked;			/* commits acknowledged */
 	SimTime		acked_at;
 	int			elections;
-	SimTime		served_since;	/* after healing: a leader serves since; 0 = no */
+	SimTime		elected_at;		/* the newest leader */
+	SimTime		served_at;		/* last event at which a leader served */
 } SimOracle;
 
 typedef struct Sim

@@ -202,6 +202,8 @@ sim_stream_send(Sim *sim, SimNode *source)
 		SimTime		at = sim->now + sim_draw(sim, sim->options.delay);
 		SimEvent   *event;
 
+		if (sim_chance(sim, sim->options.stream_slow_ppm))
+			at += sim_draw(sim, (SimRange) {0, sim->options.lease / 2});
 		if (stream->state != SIM_STREAM_LIVE || stream->source != source->index ||
 			stream->source_life != source->pg_life || stream->sent >= source->log.flush)
 			continue;
@@ -344,7 +346,7 @@ sim_stream_hurry(Sim *sim, SimNode *node)
 {
 	SimStream  *stream = &node->stream;
 
-	if (stream->state != SIM_STREAM_LIVE || !stream->flushing || !sim_chance(sim, 300000))
+	if (stream->state != SIM_STREAM_LIVE || !stream->flushing || !sim_chance(sim, 500000))
 		return;
 	flush_done(sim, node);
 	if (sim_chance(sim, 500000))

@@ -2,6 +2,7 @@
  * trace.c
  *	  One line per thing worth telling; a hash of everything that happened.
  */
+#include "quorum_words.h"
 #include "sim.h"
 
 #include <stdarg.h>
@@ -58,35 +59,6 @@ sim_trace(Sim *sim, const SimNode *node, const char *format,...)
 		fprintf(sim->log_to, "%s\n", line);
 }
 
-static const char *
-loss_name(int why)
-{
-	static const char *const names[] = {"?", "resigned", "both ports refuse", "restarted",
-		"silent for one lease", "higher term", "stream ended after planned stop",
-	"its PostgreSQL is not what a leader needs"};
-
-	return why >= QUORUM_LOSS_RESIGNED && why <= QUORUM_LOSS_FACTS ? names[why] : names[0];
-}
-
-static const char *
-verdict_name(int why)
-{
-	static const char *const names[] = {"granted", "term", "promise", "behind", "members",
-	"not ready"};
-
-	return why >= QUORUM_GRANTED && why <= QUORUM_REFUSED_NOT_READY ? names[why] : "?";
-}
-
-static const char *
-resign_name(int why)
-{
-	static const char *const names[] = {"?", "postmaster died", "shutdown", "worker exit",
-	"promotion", "lease lapsed"};
-
-	return why >= QUORUM_RESIGN_POSTMASTER_DIED && why <= QUORUM_RESIGN_LAPSED ?
-		names[why] : names[0];
-}
-
 void
 sim_trace_note(Sim *sim, const SimNode *node, const QuorumNote *note)
 {
@@ -96,7 +68,7 @@ sim_trace_note(Sim *sim, const SimNode *node, const QuorumNote *note)
 	switch (note->type)
 	{
 		case QUORUM_NOTE_LEADER_LOST:
-			sim_trace(sim, node, "leader %u of t%u lost: %s", peer, term, loss_name(note->why));
+			sim_trace(sim, node, "leader %u of t%u lost: %s", peer, term, quorum_loss_text((QuorumLossReason) note->why));
 			break;
 		case QUORUM_NOTE_PRE_VOTE:
 			sim_trace(sim, node, "pre-vote for t%u", term);
@@ -111,7 +83,7 @@ sim_trace_note(Sim *sim, const SimNode *node, const QuorumNote *note)
 			sim_trace(sim, node, "voted for %u in t%u", peer, term);
 			break;
 		case QUORUM_NOTE_REFUSED:
-			sim_trace(sim, node, "refused %u in t%u: %s", peer, term, verdict_name(note->why));
+			sim_trace(sim, node, "refused %u in t%u: %s", peer, term, quorum_verdict_text((QuorumVerdict) note->why));
 			break;
 		case QUORUM_NOTE_LEADER_FOUND:
 			sim_trace(sim, node, "leader is %u in t%u", peer, term);
@@ -129,10 +101,10 @@ sim_trace_note(Sim *sim, const SimNode *node, const QuorumNote *note)
 			sim_trace(sim, node, "lease of t%u lapsed", term);
 			break;
 		case QUORUM_NOTE_STEPPED_DOWN:
-			sim_trace(sim, node, "stepped down from t%u: %s", term, loss_name(note->why));
+			sim_trace(sim, node, "stepped down from t%u: %s", term, quorum_loss_text((QuorumLossReason) note->why));
 			break;
 		case QUORUM_NOTE_RESIGNED:
-			sim_trace(sim, node, "resigned t%u: %s", term, resign_name(note->why));
+			sim_trace(sim, node, "resigned t%u: %s", term, quorum_resign_text((QuorumResignReason) note->why));
 			break;
 		case QUORUM_NOTE_FOLLOWING:
 			sim_trace(sim, node, "following %u in t%u", peer, term);
@@ -176,7 +148,7 @@ sim_trace_message(Sim *sim, const SimNode *node, const QuorumMessage *message, c
 			  message->position.tli, (unsigned long long) message->position.lsn,
 			  message->proposed_term,
 			  message->type == QUORUM_MSG_VOTE_REPLY ||
-			  message->type == QUORUM_MSG_PRE_VOTE_REPLY ? verdict_name(message->verdict) : "-",
+			  message->type == QUORUM_MSG_PRE_VOTE_REPLY ? quorum_verdict_text(message->verdict) : "-",
 			  message->stream_term, (unsigned long long) message->stream_flush);
 }
 
