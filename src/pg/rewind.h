@@ -1,0 +1,32 @@
+/*
+ * rewind.h
+ *	  Brings a member whose log has left the cluster's back: by pg_rewind, at boot.
+ */
+#ifndef PGQ_REWIND_H
+#define PGQ_REWIND_H
+
+#include "shmem.h"
+
+/*
+ * From the worker, after "recovering" was made durable: write the journal and restart
+ * in place; the rewind itself happens in the next boot.  False when a rewind is not
+ * possible; why (QUORUM_REASON_SIZE bytes) says for what reason.
+ */
+extern bool pgq_rewind_request(const QuorumMember *source, QuorumTerm term, char *why);
+
+/* From the worker: does a journal wait for pgq_rewind_verified()?  Cheap. */
+extern bool pgq_rewind_unverified(void);
+
+/*
+ * From the worker, when this node acknowledges WAL of the term: the rewind is over,
+ * the journal goes.  Milliseconds since it was asked for; < 0 when there was none.
+ */
+extern double pgq_rewind_verified(QuorumTerm term);
+
+/*
+ * From _PG_init of the postmaster, before anything reads the data directory: carry out
+ * what the journal says.  Does not return when the data directory must not be started.
+ */
+extern void pgq_rewind_boot(void);
+
+#endif							/* PGQ_REWIND_H */
