@@ -45,6 +45,11 @@
 #error "the headers of this PostgreSQL are older than the oldest minor release that pg_quorum accepts"
 #endif
 
+/* 18: goes before a declaration, where pg_attribute_noreturn() stood behind it. */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* promote_trigger_file went away in 16 */
 #if PG_VERSION_NUM < 160000
 #define PGQ_HAVE_PROMOTE_TRIGGER_FILE 1

@@ -45,8 +45,8 @@ static void lag_of_name(const char *name, const QuorumView *view, PgqLag *lag);
 static void lag_of_stream(const Stream *stream, PgqLag *lag);
 static void keep_larger(PgqLag *largest, const PgqLag *lag);
 static Stream *collect_streams(int *count);
-static void unknown_name(const char *name, const QuorumView *view, const Stream *streams,
-						 int count) pg_attribute_noreturn();
+pg_noreturn static void unknown_name(const char *name, const QuorumView *view,
+									 const Stream *streams, int count);
 
 Datum
 pgq_lag(PG_FUNCTION_ARGS)

@@ -93,13 +93,13 @@ static void stream_note_local_wal(void);
 static void stream_exit(int code, Datum arg);
 static bool stream_wait_for_leader(QuorumMember *leader, uint64 deadline);
 static void stream_check_history(WalReceiverConn *conn);
-static void stream_forget(TimeLineID tli, const char *why) pg_attribute_noreturn();
-static void stream_diverged(TimeLineID tli, XLogRecPtr lsn) pg_attribute_noreturn();
+pg_noreturn static void stream_forget(TimeLineID tli, const char *why);
+pg_noreturn static void stream_diverged(TimeLineID tli, XLogRecPtr lsn);
 static bool stream_start_once(WalReceiverConn *conn, const WalRcvStreamOptions *options,
 							  bool last, bool *failed);
 static void stream_record_ack(XLogRecPtr flush);
 static void stream_leave_if_told(void);
-static void stream_leave(const char *why) pg_attribute_noreturn();
+pg_noreturn static void stream_leave(const char *why);
 static void stream_pause(long timeout_ms);
 static void stream_limit(int limit_ms);
 static void stream_limit_handler(void);

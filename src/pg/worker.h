@@ -5,11 +5,12 @@
 #ifndef PGQ_WORKER_H
 #define PGQ_WORKER_H
 
+#include "compat.h"
 #include "shmem.h"
 
 /* From _PG_init, postmaster only. */
 extern void pgq_worker_register(void);
 
-extern PGDLLEXPORT void pgq_worker_main(Datum arg) pg_attribute_noreturn();
+pg_noreturn extern PGDLLEXPORT void pgq_worker_main(Datum arg);
 
 #endif							/* PGQ_WORKER_H */
