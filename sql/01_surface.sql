@@ -3,9 +3,10 @@ CREATE EXTENSION pg_quorum;
 SELECT extversion, extrelocatable
 FROM pg_extension WHERE extname = 'pg_quorum';
 
+-- The types of the views' rows are listed from 17 on only.
 SELECT pg_describe_object(classid, objid, objsubid) AS object
 FROM pg_depend
-WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e' AND classid <> 'pg_type'::regclass
 	AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_quorum')
 ORDER BY pg_describe_object(classid, objid, objsubid) COLLATE "C";
 
