@@ -277,6 +277,20 @@ AS 'MODULE_PATHNAME', 'pgq_add_member';
 COMMENT ON FUNCTION quorum.add_member(text, text, text, interval) IS
 	'on the leader: let a running standby made by pg_basebackup join; returns its node id';
 
+CREATE FUNCTION quorum.remove_member(name text, timeout interval DEFAULT '60s')
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pgq_remove_member';
+COMMENT ON FUNCTION quorum.remove_member(text, interval) IS
+	'on the leader: a member, dead or alive, leaves the cluster; not the leader itself';
+
+CREATE FUNCTION quorum.switchover(target text DEFAULT NULL, timeout interval DEFAULT '5s')
+RETURNS text
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pgq_switchover';
+COMMENT ON FUNCTION quorum.switchover(text, interval) IS
+	'on the leader: hand its term over to a voter; returns who; this server restarts as a standby';
+
 -- ---- privileges --------------------------------------------------------------------------
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA quorum FROM PUBLIC;

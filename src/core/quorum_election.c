@@ -44,6 +44,8 @@ quorum_may_stand(const QuorumNode *node, const char **reason)
 
 	if (node->closed)
 		why = "the server is stopping";
+	else if (node->removed)
+		why = "it was removed from the cluster";
 	else if (!quorum_is_voter(node))
 		why = "it is not a voter";
 	else if (node->hard.members.members[quorum_members_find(&node->hard.members,
@@ -114,6 +116,10 @@ plan_election(QuorumNode *node)
 	int			rank = own_rank(node);
 	QuorumTime	from = node->now.mono > node->promise_until ? node->now.mono : node->promise_until;
 
+	/* A switchover names its successor; the others stand only if it does not come. */
+	if (node->successor != QUORUM_NO_NODE)
+		rank = node->successor == node->hard.node_id ? 0 :
+			rank + (int) (round_length(node) / step);
 	node->election_at = from + rank * step;
 	if (rank > 0)
 		node->election_at += quorum_random_between(&node->random, 0, step / 2);
@@ -187,6 +193,7 @@ quorum_leader_lost(QuorumNode *node, QuorumUpdate *update, QuorumLossReason why)
 	node->promise_until = 0;
 	node->boot_hold = false;
 	plan_election(node);
+	node->successor = QUORUM_NO_NODE;
 	memset(&node->gossip_position, 0, sizeof(node->gossip_position));
 }
 
@@ -516,7 +523,7 @@ quorum_election_tick(QuorumNode *node, QuorumUpdate *update)
 	}
 	if (node->leader != QUORUM_NO_NODE)
 	{
-		if (quorum_promise_active(node))
+		if (node->now.mono < node->promise_until)
 		{
 			probe_leader(node, update);
 			return;

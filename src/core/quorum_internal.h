@@ -99,6 +99,16 @@ extern void quorum_current_rule(const QuorumNode *node, QuorumSyncRule *rule);
 /* Do enough members of the rule hold the leader's WAL up to lsn? */
 extern bool quorum_rule_held(const QuorumNode *node, const QuorumSyncRule *rule, QuorumLsn lsn);
 
+extern void quorum_close_gate(QuorumNode *node, QuorumUpdate *update);
+
+/* ---- quorum_transfer.c -------------------------------------------------- */
+
+/* NULL, or why there can be no switchover to that member (or to anyone: empty name). */
+extern const char *quorum_transfer_start(QuorumNode *node, QuorumUpdate *update,
+										 const QuorumAdmin *admin);
+extern void quorum_transfer_facts(QuorumNode *node);
+extern void quorum_transfer_tick(QuorumNode *node, QuorumUpdate *update);
+
 /* ---- quorum_membership.c ------------------------------------------------ */
 
 extern void quorum_on_admin(QuorumNode *node, QuorumUpdate *update, const QuorumAdmin *admin);

@@ -130,6 +130,7 @@ quorum_become_leader(QuorumNode *node, QuorumUpdate *update)
 	node->quorum_lsn = 0;
 	node->heartbeat_lsn = 0;
 	node->caught_up_lsn = 0;
+	memset(&node->transfer, 0, sizeof(node->transfer));
 	for (int i = 0; i < QUORUM_MAX_NODES; i++)
 		node->peers[i].acked_sent_at = 0;
 	quorum_membership_restamp(node);
@@ -138,8 +139,8 @@ quorum_become_leader(QuorumNode *node, QuorumUpdate *update)
 	broadcast_heartbeat(node, update);
 }
 
-static void
-close_gate(QuorumNode *node, QuorumUpdate *update)
+void
+quorum_close_gate(QuorumNode *node, QuorumUpdate *update)
 {
 	if (node->gate_open)
 		quorum_emit_note(update, QUORUM_NOTE_GATE_CLOSED, node->hard.term, QUORUM_NO_NODE, 0);
@@ -151,13 +152,20 @@ quorum_step_down(QuorumNode *node, QuorumUpdate *update, QuorumLossReason why,
 				 QuorumResignReason resign)
 {
 	quorum_assert(node->role == QUORUM_ROLE_LEADER);
-	close_gate(node, update);
+	quorum_close_gate(node, update);
 	node->role = QUORUM_ROLE_FOLLOWER;
 	node->leader = QUORUM_NO_NODE;
 	node->lease_until = 0;
 	node->change.step = QUORUM_CHANGE_NONE;
 	node->election_at = QUORUM_NEVER;
 	node->promise_until = 0;
+	if (node->outcome.request_id != 0 && !node->outcome.done && !node->transfer.handed_over)
+	{
+		node->outcome.done = true;
+		node->outcome.failed = true;
+		quorum_text_copy(node->outcome.reason, "this node does not lead its cluster any more",
+						 QUORUM_REASON_SIZE);
+	}
 	if (resign != 0)
 	{
 		quorum_emit_note(update, QUORUM_NOTE_RESIGNED, node->hard.term, QUORUM_NO_NODE,
@@ -167,12 +175,18 @@ quorum_step_down(QuorumNode *node, QuorumUpdate *update, QuorumLossReason why,
 			QuorumNodeId id = node->hard.members.members[i].id;
 
 			if (id != node->hard.node_id)
-				quorum_emit_message(node, update, QUORUM_MSG_RESIGN, id)->resign = resign;
+			{
+				QuorumMessage *message = quorum_emit_message(node, update, QUORUM_MSG_RESIGN, id);
+
+				message->resign = resign;
+				message->node_id = node->transfer.target;
+			}
 		}
 	}
 	else
 		quorum_emit_note(update, QUORUM_NOTE_STEPPED_DOWN, node->hard.term, QUORUM_NO_NODE,
 						 (int) why);
+	memset(&node->transfer, 0, sizeof(node->transfer));
 }
 
 /* Take what the leader tells of the others; direct news are newer than its word. */
@@ -218,6 +232,7 @@ accept_leader(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *beat)
 	{
 		node->leader = beat->from;
 		node->leader_closing = false;
+		node->successor = QUORUM_NO_NODE;
 		node->quorum_lsn = 0;
 		quorum_emit_note(update, QUORUM_NOTE_LEADER_FOUND, node->hard.term, beat->from, 0);
 	}
@@ -295,8 +310,10 @@ quorum_on_resign(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *me
 	if (message->resign == QUORUM_RESIGN_SHUTDOWN && node->facts_known && node->facts.streaming)
 	{
 		node->leader_closing = true;
+		node->successor = message->node_id;
 		return;
 	}
+	node->successor = message->node_id;
 	quorum_leader_lost(node, update, QUORUM_LOSS_RESIGNED);
 }
 
@@ -379,7 +396,9 @@ quorum_leader_tick(QuorumNode *node, QuorumUpdate *update)
 		quorum_become_follower(node, later);
 		return;
 	}
-	if (!node->gate_open && node->now.mono >= node->elected_at + node->config.promotion_limit_us)
+	quorum_transfer_tick(node, update);
+	if (!node->gate_open && node->transfer.target == QUORUM_NO_NODE &&
+		node->now.mono >= node->elected_at + node->config.promotion_limit_us)
 	{
 		quorum_step_down(node, update, QUORUM_LOSS_FACTS, QUORUM_RESIGN_PROMOTION);
 		return;
@@ -394,8 +413,8 @@ quorum_leader_tick(QuorumNode *node, QuorumUpdate *update)
 			node->quorum_lsn = held;
 
 		/* S6: nobody is served before a record of this term is held by the quorum. */
-		if (!node->gate_open && quorum_lease_valid(node) && node->facts.sync_ready &&
-			held >= node->gate_lsn)
+		if (!node->gate_open && node->transfer.target == QUORUM_NO_NODE &&
+			quorum_lease_valid(node) && node->facts.sync_ready && held >= node->gate_lsn)
 		{
 			node->gate_open = true;
 			quorum_emit_note(update, QUORUM_NOTE_GATE_OPEN, node->hard.term, QUORUM_NO_NODE, 0);
@@ -418,7 +437,7 @@ quorum_leader_deadline(const QuorumNode *node)
 		node->elected_at + node->config.lease_us;
 	if (lapse < deadline)
 		deadline = lapse;
-	if (!node->gate_open && node->elected_at + node->config.promotion_limit_us < deadline)
+	if (!node->promoted && node->elected_at + node->config.promotion_limit_us < deadline)
 		deadline = node->elected_at + node->config.promotion_limit_us;
 	return deadline;
 }

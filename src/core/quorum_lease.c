@@ -26,6 +26,10 @@ quorum_promise_active(const QuorumNode *node)
 {
 	if (node->role == QUORUM_ROLE_LEADER)
 		return true;
+
+	/* A leader that stops as planned has shut its gate and given up its lease itself. */
+	if (node->leader_closing)
+		return false;
 	return node->now.mono < node->promise_until;
 }
 

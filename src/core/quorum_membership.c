@@ -24,6 +24,9 @@
 #define QUORUM_INVITE_INTERVAL_US	250000
 #define QUORUM_INVITE_LIMIT_US		30000000
 
+/* Commits wait for the rule of both sets: not longer than this for a node that is gone. */
+#define QUORUM_CHANGE_LEASES		2
+
 static void
 finish(QuorumNode *node, QuorumNodeId id)
 {
@@ -51,15 +54,26 @@ static void
 publish_set(QuorumNode *node, QuorumUpdate *update, const QuorumMemberSet *next)
 {
 	QuorumMemberSet stamped = *next;
+	QuorumNodeId tell_removed = QUORUM_NO_NODE;
 
 	quorum_assert(node->role == QUORUM_ROLE_LEADER);
 	quorum_assert(node->change.step != QUORUM_CHANGE_WAIT_SET);
 	node->change.old = node->hard.members;
+	for (int i = 0; update != NULL && i < node->hard.members.count; i++)
+	{
+		QuorumNodeId id = node->hard.members.members[i].id;
+
+		/* Who leaves is told; it may be away, then it hears it when it asks again. */
+		if (quorum_members_find(next, id) < 0 && id != node->hard.node_id)
+			tell_removed = id;
+	}
 	stamped.id.term = node->hard.term;
 	stamped.id.version = node->hard.members.id.version + 1;
 	quorum_peers_adopt_set(node, &stamped);
 	node->hard_dirty = true;
 	node->change.step = QUORUM_CHANGE_WAIT_SET;
+	if (tell_removed != QUORUM_NO_NODE)
+		send_members(node, update, tell_removed);
 	for (int i = 0; update != NULL && i < stamped.count; i++)
 	{
 		if (stamped.members[i].id != node->hard.node_id && node->peers[i].heard_at != 0)
@@ -102,12 +116,6 @@ stored_by_majority(const QuorumNode *node, const QuorumMemberSet *voters)
 static const char *
 refuse_add(const QuorumNode *node, const QuorumAdmin *admin)
 {
-	if (node->role != QUORUM_ROLE_LEADER || !node->gate_open)
-		return "this node does not lead its cluster";
-	if (node->change.step != QUORUM_CHANGE_NONE)
-		return "another change of the member set is under way";
-	if (node->outcome.request_id != 0 && !node->outcome.done)
-		return "another request is under way";
 	if (node->hard.members.count >= QUORUM_MAX_NODES)
 		return "the cluster has as many members as it can";
 	if (admin->name[0] == '\0' || admin->host[0] == '\0' || admin->quorum_port == 0)
@@ -137,6 +145,16 @@ joined(const QuorumMember *member)
 	return any != 0;
 }
 
+/* change.next is the set to come: first the rule of both, then the set (M3). */
+static void
+start_change(QuorumNode *node)
+{
+	quorum_assert(node->change.step == QUORUM_CHANGE_NONE);
+	node->change.step = QUORUM_CHANGE_WAIT_LSN;
+	node->change.lsn = 0;
+	node->change.give_up_at = node->now.mono + QUORUM_CHANGE_LEASES * node->config.lease_us;
+}
+
 /* A request for a member that exists goes on with it; a finished one is finished again. */
 static void
 resume_add(QuorumNode *node, QuorumUpdate *update, int index, const QuorumAdmin *admin)
@@ -157,22 +175,19 @@ resume_add(QuorumNode *node, QuorumUpdate *update, int index, const QuorumAdmin 
 	}
 }
 
-void
-quorum_on_admin(QuorumNode *node, QuorumUpdate *update, const QuorumAdmin *admin)
+static void
+add_member(QuorumNode *node, QuorumUpdate *update, const QuorumAdmin *admin)
 {
 	QuorumMemberSet next;
 	QuorumMember *member;
 	const char *why = refuse_add(node, admin);
 	int			index;
 
-	quorum_assert(admin->type == QUORUM_ADMIN_ADD_MEMBER);
 	if (why != NULL)
 	{
 		fail(node, admin->request_id, why);
 		return;
 	}
-	memset(&node->outcome, 0, sizeof(node->outcome));
-	node->outcome.request_id = admin->request_id;
 	index = quorum_members_find_name(&node->hard.members, admin->name);
 	if (index >= 0)
 	{
@@ -196,14 +211,83 @@ quorum_on_admin(QuorumNode *node, QuorumUpdate *update, const QuorumAdmin *admin
 	node->invite_until = node->now.mono + QUORUM_INVITE_LIMIT_US;
 }
 
+/* The set without one member; a voter goes by way of the joint rule (M3). */
+static void
+remove_member(QuorumNode *node, QuorumUpdate *update, const QuorumAdmin *admin)
+{
+	int			index = quorum_members_find_name(&node->hard.members, admin->name);
+	QuorumMemberSet *next = &node->change.next;
+
+	if (index < 0)
+	{
+		fail(node, admin->request_id, "no member has that name");
+		return;
+	}
+	node->outcome.node_id = node->hard.members.members[index].id;
+	if (node->outcome.node_id == node->hard.node_id)
+	{
+		fail(node, admin->request_id, "the leader cannot be removed: switch over first");
+		return;
+	}
+	*next = node->hard.members;
+	for (int i = index; i + 1 < next->count; i++)
+		next->members[i] = next->members[i + 1];
+	next->count--;
+	start_change(node);
+	(void) update;
+}
+
+void
+quorum_on_admin(QuorumNode *node, QuorumUpdate *update, const QuorumAdmin *admin)
+{
+	const char *why = NULL;
+
+	if (node->role != QUORUM_ROLE_LEADER || !node->gate_open)
+		why = "this node does not lead its cluster";
+	else if (node->change.step != QUORUM_CHANGE_NONE)
+		why = "another change of the member set is under way";
+	else if (node->outcome.request_id != 0 && !node->outcome.done)
+		why = "another request is under way";
+	if (why != NULL)
+	{
+		fail(node, admin->request_id, why);
+		return;
+	}
+	memset(&node->outcome, 0, sizeof(node->outcome));
+	node->outcome.request_id = admin->request_id;
+	switch (admin->type)
+	{
+		case QUORUM_ADMIN_ADD_MEMBER:
+			add_member(node, update, admin);
+			break;
+		case QUORUM_ADMIN_REMOVE_MEMBER:
+			remove_member(node, update, admin);
+			break;
+		case QUORUM_ADMIN_SWITCHOVER:
+			why = quorum_transfer_start(node, update, admin);
+			if (why != NULL)
+				fail(node, admin->request_id, why);
+			break;
+	}
+}
+
 void
 quorum_on_members(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *message)
 {
 	const QuorumMemberSet *set = &message->members;
+	bool		newer = quorum_set_id_compare(set->id, node->hard.members.id) > 0;
 
-	if (quorum_set_id_compare(set->id, node->hard.members.id) > 0 &&
-		quorum_members_find(set, node->hard.node_id) >= 0 && node->role != QUORUM_ROLE_LEADER)
+	if (newer && quorum_members_find(set, node->hard.node_id) < 0)
 	{
+		if (!node->removed)
+			quorum_emit_note(update, QUORUM_NOTE_MEMBER_REMOVED, set->id.term,
+							 node->hard.node_id, 0);
+		node->removed = true;
+		return;
+	}
+	if (newer && node->role != QUORUM_ROLE_LEADER)
+	{
+		node->removed = false;
 		if (set->id.term > node->hard.term)
 			quorum_become_follower(node, set->id.term);
 		quorum_peers_adopt_set(node, set);
@@ -241,7 +325,6 @@ take_back_invitation(QuorumNode *node, QuorumUpdate *update, int index, const ch
 	quorum_assert(next.members[index].kind == QUORUM_LEARNER);
 	if (node->outcome.request_id != 0 && node->outcome.node_id == id && !node->outcome.done)
 		fail(node, node->outcome.request_id, reason);
-	quorum_emit_note(update, QUORUM_NOTE_MEMBER_REMOVED, node->hard.term, id, 0);
 	for (int i = index; i + 1 < next.count; i++)
 		next.members[i] = next.members[i + 1];
 	next.count--;
@@ -293,21 +376,6 @@ invite_missing(QuorumNode *node, QuorumUpdate *update)
 	node->invite_at = node->now.mono + QUORUM_INVITE_INTERVAL_US;
 }
 
-/* Is the voter to be still there?  A change that waits for a dead node is given up. */
-static bool
-next_voter_alive(const QuorumNode *node)
-{
-	for (int i = 0; i < node->hard.members.count; i++)
-	{
-		QuorumNodeId id = node->hard.members.members[i].id;
-
-		if (quorum_members_votes(&node->change.next, id) &&
-			!quorum_members_votes(&node->hard.members, id))
-			return node->now.mono - node->peers[i].heard_at < node->config.lease_us;
-	}
-	return false;
-}
-
 static void
 propose_change(QuorumNode *node, QuorumUpdate *update)
 {
@@ -334,8 +402,7 @@ propose_change(QuorumNode *node, QuorumUpdate *update)
 		{
 			node->change.next.members[i].kind = QUORUM_VOTER;
 			node->change.next.members[i].wants_vote = false;
-			node->change.step = QUORUM_CHANGE_WAIT_LSN;
-			node->change.lsn = 0;
+			start_change(node);
 			return;
 		}
 	}
@@ -367,6 +434,27 @@ conclude_change(QuorumNode *node, QuorumUpdate *update)
 		if (joined(member) && !member->wants_vote)
 			finish(node, member->id);
 	}
+	for (int i = 0; i < node->change.old.count; i++)
+	{
+		QuorumNodeId id = node->change.old.members[i].id;
+
+		if (quorum_members_find(&node->hard.members, id) < 0)
+		{
+			quorum_emit_note(update, QUORUM_NOTE_MEMBER_REMOVED, node->hard.term, id, 0);
+			finish(node, id);
+		}
+	}
+}
+
+/* Not published yet, so nothing has to be taken back but the rule. */
+static void
+give_up_change(QuorumNode *node)
+{
+	node->change.step = QUORUM_CHANGE_NONE;
+	if (node->outcome.request_id != 0 && !node->outcome.done &&
+		quorum_members_find(&node->change.next, node->outcome.node_id) < 0)
+		fail(node, node->outcome.request_id,
+			 "the members that stay do not hold all WAL in time");
 }
 
 void
@@ -383,8 +471,8 @@ quorum_membership_tick(QuorumNode *node, QuorumUpdate *update)
 				propose_change(node, update);
 			break;
 		case QUORUM_CHANGE_WAIT_LSN:
-			if (!next_voter_alive(node))
-				node->change.step = QUORUM_CHANGE_NONE;
+			if (node->now.mono >= node->change.give_up_at)
+				give_up_change(node);
 			else if (node->change.lsn != 0)
 			{
 				QuorumSyncRule rule;

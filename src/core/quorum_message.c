@@ -256,6 +256,7 @@ put_body(Writer *w, const QuorumMessage *message)
 			break;
 		case QUORUM_MSG_RESIGN:
 			put_uint(w, (uint64_t) message->resign, 1);
+			put_uint(w, message->node_id, 4);
 			break;
 		case QUORUM_MSG_MEMBERS:
 			put_members(w, &message->members);
@@ -313,6 +314,7 @@ get_body(Reader *r, QuorumMessage *message)
 		case QUORUM_MSG_RESIGN:
 			message->resign = (QuorumResignReason) get_range(r, 1, QUORUM_RESIGN_POSTMASTER_DIED,
 															 QUORUM_RESIGN_LATER_TERM);
+			message->node_id = (QuorumNodeId) get_uint(r, 4);
 			break;
 		case QUORUM_MSG_MEMBERS:
 			get_members(r, &message->members);

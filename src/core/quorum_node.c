@@ -106,6 +106,7 @@ on_facts(QuorumNode *node, QuorumUpdate *update, const QuorumFacts *facts)
 	check_ack_floor(node);
 	quorum_leader_facts(node, update);
 	quorum_membership_facts(node);
+	quorum_transfer_facts(node);
 	quorum_election_facts(node, update);
 
 	if (node->role == QUORUM_ROLE_FOLLOWER && node->leader != QUORUM_NO_NODE &&
@@ -119,6 +120,14 @@ on_facts(QuorumNode *node, QuorumUpdate *update, const QuorumFacts *facts)
 		if (node->following_noted != node->hard.term)
 			quorum_emit_note(update, QUORUM_NOTE_FOLLOWING, node->hard.term, node->leader, 0);
 		node->following_noted = node->hard.term;
+	}
+	/* S8: what is about to lose WAL does not vote, from before it loses it. */
+	if (facts->diverged && node->config.auto_rewind && node->role == QUORUM_ROLE_FOLLOWER &&
+		node->leader != QUORUM_NO_NODE && node->leader_gate_open && !node->leader_closing)
+	{
+		node->hard_dirty = node->hard_dirty || !node->hard.recovering;
+		node->hard.recovering = true;
+		quorum_emit_action(update, QUORUM_ACTION_REWIND, node->hard.term, node->leader);
 	}
 	if (facts->diverged && !node->diverged_noted)
 		quorum_emit_note(update, QUORUM_NOTE_DIVERGED, node->hard.term, node->leader, 0);

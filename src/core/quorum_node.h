@@ -51,9 +51,19 @@ typedef struct QuorumChange
 		QUORUM_CHANGE_WAIT_SET	/* new set published, not yet on both majorities */
 	}			step;
 	QuorumLsn	lsn;			/* WAIT_LSN */
+	QuorumTime	give_up_at;		/* WAIT_LSN: mono */
 	QuorumMemberSet old;		/* set before the change (its voters must store the new one too) */
 	QuorumMemberSet next;		/* WAIT_LSN: set to be published */
 } QuorumChange;
+
+/* A switchover under way: the gate is shut until the target holds all WAL. */
+typedef struct QuorumTransfer
+{
+	QuorumNodeId target;		/* 0 = none */
+	QuorumLsn	lsn;			/* what the target must hold; 0 = not read yet */
+	QuorumTime	give_up_at;		/* mono */
+	bool		handed_over;	/* the server has been asked to stop */
+} QuorumTransfer;
 
 typedef struct QuorumNode
 {
@@ -74,6 +84,8 @@ typedef struct QuorumNode
 	QuorumTime	promise_until;	/* mono: no vote, no candidacy before; 0 = none */
 	bool		boot_hold;		/* the promise is the one of before our boot */
 	bool		leader_closing; /* the leader stops as planned: its stream ends first */
+	QuorumNodeId successor;		/* whom it wants to lead next; 0 = any */
+	bool		removed;		/* a newer member set does not name this node */
 	bool		leader_gate_open;	/* as the leader says */
 	QuorumWalPos gossip_position;	/* own position, as the leader last told it to everybody */
 	QuorumLsn	reported_flush; /* stream_flush of the last ack */
@@ -100,6 +112,7 @@ typedef struct QuorumNode
 	QuorumLsn	caught_up_lsn;	/* quorum_lsn when the heartbeat before the last one left */
 	QuorumLsn	heartbeat_lsn;	/* quorum_lsn when the last heartbeat left */
 	QuorumChange change;
+	QuorumTransfer transfer;
 	QuorumOutcome outcome;
 	QuorumTime	invite_at;		/* mono: when to invite again */
 	QuorumTime	invite_until;	/* mono: who has not answered by then is no member */

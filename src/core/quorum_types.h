@@ -117,6 +117,7 @@ typedef struct QuorumConfig
 	QuorumTime	promotion_limit_us; /* a leader that has not opened by then resigns */
 	uint8_t		priority;		/* breaks ties between equal logs: higher stands first */
 	uint16_t	pg_port;		/* own PostgreSQL port, told to the leader */
+	bool		auto_rewind;	/* a diverged node rewinds itself against the leader */
 	bool		bootstrapped;	/* init: this running primary leads its own term (cluster of one) */
 } QuorumConfig;
 
@@ -205,7 +206,7 @@ typedef struct QuorumMessage
 
 	uint8_t		cluster_id[QUORUM_UUID_SIZE];	/* INVITE */
 	uint64_t	system_identifier;	/* INVITE */
-	QuorumNodeId node_id;		/* INVITE: the id given to the invited */
+	QuorumNodeId node_id;		/* INVITE: the id given to the invited; RESIGN: who shall lead; 0 = any */
 	uint8_t		uuid[QUORUM_UUID_SIZE]; /* INVITE_REPLY: its incarnation */
 	bool		accepted;		/* INVITE_REPLY */
 	char		reason[QUORUM_REASON_SIZE]; /* INVITE_REPLY, when refused */
@@ -248,7 +249,9 @@ typedef enum QuorumClosing
 
 typedef enum QuorumAdminType
 {
-	QUORUM_ADMIN_ADD_MEMBER = 1
+	QUORUM_ADMIN_ADD_MEMBER = 1,
+	QUORUM_ADMIN_REMOVE_MEMBER,
+	QUORUM_ADMIN_SWITCHOVER
 } QuorumAdminType;
 
 typedef struct QuorumAdmin
@@ -256,9 +259,10 @@ typedef struct QuorumAdmin
 	QuorumAdminType type;
 	uint64_t	request_id;		/* chosen by the caller, > 0; the outcome names it */
 	QuorumMemberKind kind;		/* ADD_MEMBER: QUORUM_VOTER or QUORUM_LEARNER */
-	uint16_t	quorum_port;
-	char		name[QUORUM_NAME_SIZE];
-	char		host[QUORUM_HOST_SIZE];
+	uint16_t	quorum_port;	/* ADD_MEMBER */
+	QuorumTime	limit_us;		/* SWITCHOVER: back to service when the hand-over takes longer */
+	char		name[QUORUM_NAME_SIZE]; /* SWITCHOVER: may be empty: the best one */
+	char		host[QUORUM_HOST_SIZE]; /* ADD_MEMBER */
 } QuorumAdmin;
 
 typedef enum QuorumEventType
@@ -294,7 +298,9 @@ typedef enum QuorumActionType
 {
 	QUORUM_ACTION_PROMOTE = 1,	/* become primary on timeline `term` and no other */
 	QUORUM_ACTION_DEMOTE,		/* stop serving now, restart in place as a standby */
-	QUORUM_ACTION_PROBE			/* try both ports of `peer`; report PEER_DEAD if both refuse */
+	QUORUM_ACTION_PROBE,		/* try both ports of `peer`; report PEER_DEAD if both refuse */
+	QUORUM_ACTION_HAND_OVER,	/* stop as planned and restart in place as a standby */
+	QUORUM_ACTION_REWIND		/* rewind this node's data against leader `peer` of `term` */
 } QuorumActionType;
 
 /* Actions are idempotent and are asked again until facts show them done. */
@@ -326,7 +332,9 @@ typedef enum QuorumNoteType
 	QUORUM_NOTE_MEMBER_ADDED,	/* `peer` is in the member set as a learner */
 	QUORUM_NOTE_MEMBER_VOTER,	/* `peer` became a voter */
 	QUORUM_NOTE_MEMBER_REMOVED, /* `peer` left the member set */
-	QUORUM_NOTE_MEMBERS_CHANGED /* adopted another member set */
+	QUORUM_NOTE_MEMBERS_CHANGED,	/* adopted another member set */
+	QUORUM_NOTE_HAND_OVER,		/* `peer` shall lead: the gate is shut for it */
+	QUORUM_NOTE_HAND_OVER_FAILED	/* ... and opens again */
 } QuorumNoteType;
 
 typedef enum QuorumLossReason

@@ -19,6 +19,7 @@
 #include "history.h"
 #include "promote.h"
 #include "restart.h"
+#include "rewind.h"
 #include "slots.h"
 #include "state.h"
 #include "stream.h"
@@ -26,6 +27,13 @@
 
 #include "../core/quorum_assert.h"
 #include "../core/quorum_members.h"
+
+/* How often a rewind that could not be started is tried again in one term. */
+#define REWIND_RETRY_US		INT64CONST(30000000)
+
+/* How long a hand-over waits for its caller to take the answer, and then to send it. */
+#define ANSWER_LIMIT_US		INT64CONST(100000)
+#define ANSWER_SENT_US		INT64CONST(4000)
 
 static QuorumNode node;
 static QuorumScratch scratch;
@@ -147,6 +155,53 @@ driver_send(void *arg, const QuorumMessage *message)
 	return true;
 }
 
+/*
+ * Asked again until the server stops.  Whoever called quorum.switchover() gets its
+ * answer first, a few milliseconds before its connection ends.
+ */
+static void
+hand_over(QuorumTerm term)
+{
+	static QuorumTerm asked;
+	static QuorumTime stop_at;
+	QuorumTime	now = (QuorumTime) pgq_now_mono();
+	bool		collected;
+
+	LWLockAcquire(pgq_shared->lock, LW_SHARED);
+	collected = pgq_shared->request.collected;
+	LWLockRelease(pgq_shared->lock);
+	if (asked != term)
+	{
+		asked = term;
+		stop_at = now + ANSWER_LIMIT_US;
+	}
+	if (collected)
+		stop_at = Min(stop_at, now + ANSWER_SENT_US);
+	if (now >= stop_at)
+		pgq_request_restart(PGQ_RESTART_FAST, "it hands its term over");
+}
+
+/* Asked again as long as the node is diverged: tried once per term, then now and then. */
+static void
+rewind_against(QuorumNodeId leader, QuorumTerm term)
+{
+	static QuorumTerm tried;
+	static QuorumTime again_at;
+	int			index = quorum_members_find(&node.hard.members, leader);
+	char		why[QUORUM_REASON_SIZE];
+	QuorumTime	now = (QuorumTime) pgq_now_mono();
+
+	if (index < 0 || (tried == term && now < again_at))
+		return;
+	tried = term;
+	again_at = now + REWIND_RETRY_US;
+	if (!pgq_rewind_request(&node.hard.members.members[index], term, why))
+	{
+		ereport(LOG, (errmsg("quorum: no rewind: %s", why)));
+		pgq_engine_notice(why);
+	}
+}
+
 static bool
 driver_act(void *arg, const QuorumAction *action)
 {
@@ -170,6 +225,12 @@ driver_act(void *arg, const QuorumAction *action)
 		case QUORUM_ACTION_PROBE:
 			if (pgq_death_proof)
 				pgq_transport_probe(action->peer);
+			break;
+		case QUORUM_ACTION_HAND_OVER:
+			hand_over(action->term);
+			break;
+		case QUORUM_ACTION_REWIND:
+			rewind_against(action->peer, action->term);
 			break;
 	}
 	return true;
@@ -201,6 +262,16 @@ after_promotion(const QuorumView *view)
 		RequestCheckpoint(CHECKPOINT_FORCE | CHECKPOINT_IMMEDIATE);
 		checkpointed_term = view->term;
 	}
+}
+
+/* This node acknowledges WAL of the term: whatever a rewind left behind can go. */
+static void
+after_rewind(QuorumTerm term)
+{
+	double		ms = pgq_rewind_verified(term);
+
+	if (ms >= 0)
+		ereport(LOG, (errmsg("quorum: rewound and following in term %u, %.0f ms", term, ms)));
 }
 
 static bool
@@ -247,6 +318,9 @@ driver_publish(void *arg, const QuorumView *view)
 		pgq_slots_publish_rule(&published_rule);
 	}
 	after_promotion(view);
+	if (view->role == QUORUM_ROLE_FOLLOWER && node.facts.stream_term == view->term &&
+		pgq_rewind_unverified())
+		after_rewind(view->term);
 	return true;
 }
 

@@ -176,6 +176,13 @@ tell(const QuorumNote *note, const QuorumMemberSet *members, Story *story)
 		case QUORUM_NOTE_RESIGNED:
 			tell_loss(note, peer, story);
 			break;
+		case QUORUM_NOTE_HAND_OVER:
+			TELL("hand_over", "handing term %u over to %s", term, peer);
+			story->starts_clock = true;
+			break;
+		case QUORUM_NOTE_HAND_OVER_FAILED:
+			TELL("hand_over_failed", "%s did not take term %u over in time: serving on", peer, term);
+			break;
 		case QUORUM_NOTE_DIVERGED:
 		case QUORUM_NOTE_MEMBER_ADDED:
 		case QUORUM_NOTE_MEMBER_VOTER:

@@ -10,6 +10,8 @@
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "postmaster/postmaster.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
 
 #include "engine.h"
 #include "guc.h"
@@ -38,6 +40,7 @@ answer(bool failed, int sqlerrcode, const char *reason, const char *hint, Quorum
 		strlcpy(request->hint, hint, sizeof(request->hint));
 		request->node_id = node_id;
 		request->done = true;
+		SetLatch(&ProcGlobal->allProcs[request->requester].procLatch);
 	}
 	LWLockRelease(pgq_shared->lock);
 	request_id = 0;
@@ -124,8 +127,9 @@ finish_bootstrap(void)
 	answer(false, 0, "", "", 1);
 }
 
+/* What the core decides about: members and switchover. */
 static void
-add_member(const PgqRequest *request)
+ask_core(const PgqRequest *request)
 {
 	QuorumAdmin admin;
 
@@ -138,16 +142,21 @@ add_member(const PgqRequest *request)
 	}
 	memset(&admin, 0, sizeof(admin));
 	admin.type = QUORUM_ADMIN_ADD_MEMBER;
+	if (request->type == PGQ_REQUEST_REMOVE_MEMBER)
+		admin.type = QUORUM_ADMIN_REMOVE_MEMBER;
+	else if (request->type == PGQ_REQUEST_SWITCHOVER)
+		admin.type = QUORUM_ADMIN_SWITCHOVER;
 	admin.request_id = request->id;
 	admin.kind = request->kind;
 	admin.quorum_port = request->quorum_port;
+	admin.limit_us = request->limit_us;
 	strlcpy(admin.name, request->name, sizeof(admin.name));
 	strlcpy(admin.host, request->host, sizeof(admin.host));
 	pgq_engine_admin(&admin);
 }
 
 static void
-finish_add_member(void)
+finish_ask(void)
 {
 	const QuorumOutcome *outcome = &pgq_engine_view()->outcome;
 
@@ -189,15 +198,15 @@ pgq_join_requests(void)
 		request_type = request.type;
 		if (request.type == PGQ_REQUEST_BOOTSTRAP)
 			bootstrap();
-		else if (request.type == PGQ_REQUEST_ADD_MEMBER)
-			add_member(&request);
+		else
+			ask_core(&request);
 	}
 	if (request_id == 0)
 		return;
 	if (request_type == PGQ_REQUEST_BOOTSTRAP)
 		finish_bootstrap();
 	else
-		finish_add_member();
+		finish_ask();
 }
 
 /* Why this server does not accept; NULL when it does.  buffer: QUORUM_REASON_SIZE bytes. */

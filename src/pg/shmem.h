@@ -55,7 +55,9 @@ typedef enum PgqRequestType
 {
 	PGQ_REQUEST_NONE,
 	PGQ_REQUEST_BOOTSTRAP,
-	PGQ_REQUEST_ADD_MEMBER
+	PGQ_REQUEST_ADD_MEMBER,
+	PGQ_REQUEST_REMOVE_MEMBER,
+	PGQ_REQUEST_SWITCHOVER
 } PgqRequestType;
 
 typedef struct PgqRequest
@@ -69,7 +71,10 @@ typedef struct PgqRequest
 	char		reason[QUORUM_REASON_SIZE]; /* when failed: errmsg */
 	char		hint[QUORUM_REASON_SIZE];	/* when failed: errhint, may be empty */
 	QuorumNodeId node_id;		/* out: the member it was about */
+	bool		collected;		/* the outcome has been read */
+	int			requester;		/* pgprocno to wake when it is done */
 	/* arguments */
+	int64		limit_us;
 	QuorumMemberKind kind;
 	char		name[QUORUM_NAME_SIZE];
 	char		host[QUORUM_HOST_SIZE];

@@ -16,8 +16,10 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "postmaster/bgwriter.h"
 #include "replication/slot.h"
 #include "replication/walsender.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -28,6 +30,8 @@
 
 PG_FUNCTION_INFO_V1(pgq_bootstrap);
 PG_FUNCTION_INFO_V1(pgq_add_member);
+PG_FUNCTION_INFO_V1(pgq_remove_member);
+PG_FUNCTION_INFO_V1(pgq_switchover);
 
 static void require_worker(void);
 static void check_new_member(const QuorumView *view, const PgqRequest *request);
@@ -145,22 +149,83 @@ pgq_add_member(PG_FUNCTION_ARGS)
 				 errmsg("\"%s\" is not a kind of member that can be added", kind),
 				 errhint("Use voter or learner.")));
 
-	if (pgq_shared != NULL && !pgq_is_member())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this server is no member of a cluster"),
-				 errhint("Start a cluster on its primary with quorum.bootstrap().")));
-	require_worker();
-	if (!pgq_sql_view(view))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this server does not take part in its cluster"),
-				 errhint("See column reason of quorum.status.")));
 	require_leader(view);
 	strlcpy(request.name, name, sizeof(request.name));
 	check_new_member(view, &request);
 	request.type = PGQ_REQUEST_ADD_MEMBER;
 	PG_RETURN_INT32((int32) ask_worker(&request, timeout_us));
+}
+
+/* The member of that name; an error with the names there are when there is none. */
+static const QuorumMemberView *
+require_member(const QuorumView *view, const char *name)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < view->member_count; i++)
+	{
+		if (strcmp(view->members[i].member.name, name) == 0)
+			return &view->members[i];
+		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", view->members[i].member.name);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("no member is named \"%s\"", name),
+			 errhint("The members are: %s.", names.data)));
+}
+
+/* quorum.remove_member(name text, timeout interval) */
+Datum
+pgq_remove_member(PG_FUNCTION_ARGS)
+{
+	PgqRequest	request = {0};
+	QuorumView *view = palloc(sizeof(QuorumView));
+	char	   *name = text_arg(fcinfo, 0, "name");
+	int64		timeout_us = timeout_arg(fcinfo, 1);
+
+	require_leader(view);
+	if (require_member(view, name)->is_self)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("the leader cannot be removed"),
+				 errhint("Hand its term over with quorum.switchover() first, then call this on "
+						 "the new leader.")));
+	request.type = PGQ_REQUEST_REMOVE_MEMBER;
+	strlcpy(request.name, name, sizeof(request.name));
+	(void) ask_worker(&request, timeout_us);
+	PG_RETURN_VOID();
+}
+
+/* quorum.switchover(target text, timeout interval) returns the successor's name */
+Datum
+pgq_switchover(PG_FUNCTION_ARGS)
+{
+	PgqRequest	request = {0};
+	QuorumView *view = palloc(sizeof(QuorumView));
+	int64		timeout_us = timeout_arg(fcinfo, 1);
+	const QuorumMemberView *successor;
+
+	require_leader(view);
+	if (!PG_ARGISNULL(0))
+	{
+		char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+		if (require_member(view, name)->is_self)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("member \"%s\" leads already", name)));
+		strlcpy(request.name, name, sizeof(request.name));
+	}
+
+	/* What the stop would have to write is written while everybody still works. */
+	RequestCheckpoint(CHECKPOINT_IMMEDIATE | CHECKPOINT_FORCE | CHECKPOINT_WAIT);
+	request.type = PGQ_REQUEST_SWITCHOVER;
+	request.limit_us = timeout_us;
+	successor = pgq_sql_find_member(view, ask_worker(&request, timeout_us + USECS_PER_SEC));
+	if (successor == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(successor->member.name));
 }
 
 static void
@@ -198,11 +263,24 @@ require_worker(void)
 	}
 }
 
+/* Fills view; an error that says whom to ask when this node does not lead. */
 static void
 require_leader(QuorumView *view)
 {
-	const QuorumMemberView *leader = pgq_sql_find_member(view, view->leader);
+	const QuorumMemberView *leader;
 
+	if (pgq_shared != NULL && !pgq_is_member())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this server is no member of a cluster"),
+				 errhint("Start a cluster on its primary with quorum.bootstrap().")));
+	require_worker();
+	if (!pgq_sql_view(view))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this server does not take part in its cluster"),
+				 errhint("See column reason of quorum.status.")));
+	leader = pgq_sql_find_member(view, view->leader);
 	if (view->role == QUORUM_ROLE_LEADER)
 		return;
 	if (leader == NULL)
@@ -324,6 +402,23 @@ same_request(const PgqRequest *a, const PgqRequest *b)
 		strcmp(a->name, b->name) == 0 && strcmp(a->host, b->host) == 0;
 }
 
+static int
+describe_request(const PgqRequest *request)
+{
+	switch (request->type)
+	{
+		case PGQ_REQUEST_ADD_MEMBER:
+			return errdetail("Member \"%s\" at %s:%u is being added.", request->name,
+							 request->host, request->quorum_port);
+		case PGQ_REQUEST_REMOVE_MEMBER:
+			return errdetail("Member \"%s\" is being removed.", request->name);
+		case PGQ_REQUEST_SWITCHOVER:
+			return errdetail("A switchover is under way.");
+		default:
+			return errdetail("The cluster is being started.");
+	}
+}
+
 /* Returns the id of the request to wait for: ours, or the same one under way. */
 static uint64
 put_request(const PgqRequest *wanted)
@@ -338,6 +433,7 @@ put_request(const PgqRequest *wanted)
 	{
 		/* done, and still there: nobody waits for it any more */
 		*box = *wanted;
+		box->requester = MyProc->pgprocno;
 		box->id = id = ++pgq_shared->next_request_id;
 	}
 	else if (same_request(box, wanted))
@@ -348,10 +444,7 @@ put_request(const PgqRequest *wanted)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("another request is under way"),
-				 under_way.type == PGQ_REQUEST_ADD_MEMBER ?
-				 errdetail("Member \"%s\" at %s:%u is being added.", under_way.name,
-						   under_way.host, under_way.quorum_port) :
-				 errdetail("The cluster is being started."),
+				 describe_request(&under_way),
 				 errhint("The member set changes one step at a time: try again later.")));
 	return id;
 }
@@ -365,8 +458,10 @@ poll_request(uint64 id, PgqRequest *outcome)
 {
 	bool		running;
 
-	LWLockAcquire(pgq_shared->lock, LW_SHARED);
+	LWLockAcquire(pgq_shared->lock, LW_EXCLUSIVE);
 	*outcome = pgq_shared->request;
+	if (outcome->id == id && outcome->done)
+		pgq_shared->request.collected = true;
 	running = pgq_shared->worker_pid != 0;
 	LWLockRelease(pgq_shared->lock);
 

@@ -1,0 +1,127 @@
+/*
+ * quorum_transfer.c
+ *	  A switchover: the leader hands its term over to a member of the operator's choice.
+ *
+ * The gate shuts, the target confirms the last byte, then the server stops as planned:
+ * its shutdown checkpoint is streamed, the stream ends cleanly, the named successor
+ * stands, and the old leader follows without a rewind.  Until the stop is asked for,
+ * the leader can go back to service.
+ */
+#include <string.h>
+
+#include "quorum_internal.h"
+
+/* A target further behind than this would keep everybody waiting. */
+#define QUORUM_TRANSFER_LAG_MAX		(UINT64_C(16) * 1024 * 1024)
+
+static const char *
+not_ready(const QuorumNode *node, int index)
+{
+	const QuorumMember *member = &node->hard.members.members[index];
+	const QuorumPeer *peer = &node->peers[index];
+
+	if (member->id == node->hard.node_id)
+		return "that member leads already";
+	if (member->kind != QUORUM_VOTER)
+		return "that member is not a voter";
+	if (peer->heard_at == 0 || node->now.mono - peer->heard_at > node->config.lease_us)
+		return "that member was not heard within one lease";
+	if (peer->recovering)
+		return "that member is recovering";
+	if (peer->term != node->hard.term || peer->stream_term != node->hard.term)
+		return "that member does not stream from this leader";
+	if (peer->stream_flush + QUORUM_TRANSFER_LAG_MAX < node->facts.position.lsn)
+		return "that member is too far behind";
+	return NULL;
+}
+
+/* The ready member with the most WAL; priority breaks ties; -1 when there is none. */
+static int
+best_target(const QuorumNode *node)
+{
+	int			best = -1;
+
+	for (int i = 0; i < node->hard.members.count; i++)
+	{
+		const QuorumPeer *peer = &node->peers[i];
+
+		if (not_ready(node, i) != NULL)
+			continue;
+		if (best < 0 || peer->priority > node->peers[best].priority ||
+			(peer->priority == node->peers[best].priority &&
+			 peer->stream_flush > node->peers[best].stream_flush))
+			best = i;
+	}
+	return best;
+}
+
+const char *
+quorum_transfer_start(QuorumNode *node, QuorumUpdate *update, const QuorumAdmin *admin)
+{
+	int			index;
+	const char *why;
+
+	quorum_assert(node->role == QUORUM_ROLE_LEADER);
+	quorum_assert(node->gate_open);
+	index = admin->name[0] == '\0' ? best_target(node) :
+		quorum_members_find_name(&node->hard.members, admin->name);
+	if (index < 0)
+		return admin->name[0] == '\0' ? "no other voter is ready to lead" :
+			"no member has that name";
+	why = not_ready(node, index);
+	if (why != NULL)
+		return why;
+
+	memset(&node->transfer, 0, sizeof(node->transfer));
+	node->transfer.target = node->hard.members.members[index].id;
+	node->transfer.give_up_at = node->now.mono + admin->limit_us;
+	node->outcome.node_id = node->transfer.target;
+	node->heartbeat_at = node->now.mono;
+	quorum_emit_note(update, QUORUM_NOTE_HAND_OVER, node->hard.term, node->transfer.target, 0);
+	quorum_close_gate(node, update);
+	return NULL;
+}
+
+/* The gate is shut since the last publish: what is flushed now is what the target needs. */
+void
+quorum_transfer_facts(QuorumNode *node)
+{
+	if (node->role == QUORUM_ROLE_LEADER && node->transfer.target != QUORUM_NO_NODE &&
+		node->transfer.lsn == 0)
+		node->transfer.lsn = node->facts.position.lsn;
+}
+
+void
+quorum_transfer_tick(QuorumNode *node, QuorumUpdate *update)
+{
+	QuorumTransfer *transfer = &node->transfer;
+	const QuorumPeer *peer;
+
+	if (transfer->target == QUORUM_NO_NODE)
+		return;
+	quorum_assert(!node->gate_open);
+	peer = quorum_peer_find(node, transfer->target);
+	if (transfer->handed_over)
+	{
+		/* Asked again until the server stops. */
+		quorum_emit_action(update, QUORUM_ACTION_HAND_OVER, node->hard.term, transfer->target);
+		return;
+	}
+	if (peer != NULL && transfer->lsn != 0 && peer->stream_term == node->hard.term &&
+		peer->stream_flush >= transfer->lsn)
+	{
+		transfer->handed_over = true;
+		node->outcome.done = true;
+		quorum_emit_action(update, QUORUM_ACTION_HAND_OVER, node->hard.term, transfer->target);
+		return;
+	}
+	if (node->now.mono < transfer->give_up_at)
+		return;
+	quorum_emit_note(update, QUORUM_NOTE_HAND_OVER_FAILED, node->hard.term, transfer->target, 0);
+	memset(transfer, 0, sizeof(*transfer));
+	node->outcome.done = true;
+	node->outcome.failed = true;
+	quorum_text_copy(node->outcome.reason,
+					 "the target did not confirm the last WAL in time; this node serves on",
+					 QUORUM_REASON_SIZE);
+}
