@@ -9,7 +9,7 @@
 #   tidy                            layout, who may include whom, sizes
 #   bench                           throughput and idle cost beside plain PostgreSQL
 #
-# drill: FAULT=kill|killall|freeze  ROUNDS=n  NODES=n      sim: SEEDS=n [SECONDS=n] or SEED=n [LOG=full]
+# drill: FAULT=kill|killall|freeze|switchover  ROUNDS=n  NODES=n      sim: SEEDS=n [SECONDS=n] or SEED=n [LOG=full]
 
 PG_CONFIG ?= pg_config
 CC = gcc

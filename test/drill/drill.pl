@@ -5,7 +5,7 @@
 #
 # Servers and processes are test/perl/QuorumNodes.pm; the client is writer.c.
 #
-# usage: drill.pl --bindir DIR --writer FILE [--fault kill|killall|freeze] [--rounds N] [--nodes N]
+# usage: drill.pl --bindir DIR --writer FILE [--fault kill|killall|freeze|switchover] [--rounds N] [--nodes N]
 # exit status: 0 nothing lost, 1 something acknowledged is missing or no new leader served.
 use strict;
 use warnings;
@@ -24,15 +24,16 @@ my $held = 0.03;          # seconds a line waits for an earlier one of another n
 
 my %option = (fault => 'kill', rounds => 3, nodes => 3);
 Getopt::Long::GetOptions(\%option, 'bindir=s', 'writer=s', 'fault=s', 'rounds=i', 'nodes=i')
-  or die "usage: drill.pl --bindir DIR --writer FILE [--fault kill|killall|freeze] [--rounds N] [--nodes N]\n";
-$option{fault} =~ /^(kill|killall|freeze)$/ or die "FAULT is kill, killall or freeze, not $option{fault}\n";
+  or die "usage: drill.pl --bindir DIR --writer FILE [--fault kill|killall|freeze|switchover] [--rounds N] [--nodes N]\n";
+$option{fault} =~ /^(kill|killall|freeze|switchover)$/ or die "FAULT is kill, killall, freeze or switchover, not $option{fault}\n";
 $option{rounds} >= 1 or die "ROUNDS is at least 1\n";
 $option{nodes} >= 3 && $option{nodes} <= 15 or die "NODES is between 3 and 15: two nodes cannot lose one and still have a majority\n";
 
 my %fault_words = (
 	kill => 'SIGKILL to the postmaster',
 	killall => 'SIGKILL to every process',
-	freeze => 'SIGSTOP to every process');
+	freeze => 'SIGSTOP to every process',
+	switchover => 'quorum.switchover(): a planned change');
 
 $| = 1;
 my ($workspace, $writer_program) = QuorumNodes::open_workspace('drill', $option{writer});
@@ -199,6 +200,13 @@ sub strike
 	my $postmaster = $cluster->postmaster_pid($node);
 
 	QuorumNodes::note_segments(@pids);
+	if ($option{fault} eq 'switchover')
+	{
+		# The checkpoint before it is no part of the gap: the story begins when the gate shuts.
+		$fault_at = time();
+		$cluster->query($node, 'SELECT quorum.switchover()');
+		return story_line($fault_at, $node->{name}, "$fault_words{switchover} of $node->{name}");
+	}
 	$fault_at = time();
 	if ($option{fault} eq 'kill') { kill 'KILL', $postmaster }
 	else
@@ -227,6 +235,8 @@ sub bring_back
 	my ($node) = @_;
 
 	$node->{needs_rewind} = 0;
+	$node->{back_at} = $option{fault} eq 'switchover' ? $fault_at : time();
+	return if $option{fault} eq 'switchover';
 	if ($option{fault} eq 'freeze')
 	{
 		story_line(time(), $node->{name}, 'SIGCONT: it may go on');
