@@ -89,6 +89,23 @@
 #define pgq_slot_acquire_nowait(name)	ReplicationSlotAcquire((name), true)
 #endif
 
+/*
+ * 16 notes in a slot that it was invalidated; 18 leaves restart_lsn as it was when the
+ * slot was merely idle for too long (idle_replication_slot_timeout).
+ */
+#if PG_VERSION_NUM >= 160000
+#define pgq_slot_is_invalidated(slot)	((slot)->data.invalidated != RS_INVAL_NONE)
+#else
+#define pgq_slot_is_invalidated(slot)	XLogRecPtrIsInvalid((slot)->data.restart_lsn)
+#endif
+
+/* The place of this process in ProcGlobal->allProcs: 17 took it out of PGPROC. */
+#if PG_VERSION_NUM >= 170000
+#define pgq_my_proc_number()	MyProcNumber
+#else
+#define pgq_my_proc_number()	(MyProc->pgprocno)
+#endif
+
 /* 16 moved assign_synchronous_commit. */
 #if PG_VERSION_NUM >= 160000
 #include "utils/guc_hooks.h"

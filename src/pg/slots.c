@@ -225,7 +225,8 @@ look_at_slot(const char *name)
 		SpinLockAcquire(&slot->mutex);
 		facts.physical = SlotIsPhysical(slot);
 		facts.active = slot->active_pid != 0;
-		facts.restart_lsn = slot->data.restart_lsn;
+		facts.restart_lsn = pgq_slot_is_invalidated(slot) ? InvalidXLogRecPtr :
+			slot->data.restart_lsn;
 		SpinLockRelease(&slot->mutex);
 	}
 	LWLockRelease(ReplicationSlotControlLock);

@@ -23,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "guc.h"
 #include "sqllag.h"
 
@@ -433,7 +434,7 @@ put_request(const PgqRequest *wanted)
 	{
 		/* done, and still there: nobody waits for it any more */
 		*box = *wanted;
-		box->requester = MyProc->pgprocno;
+		box->requester = pgq_my_proc_number();
 		box->id = id = ++pgq_shared->next_request_id;
 	}
 	else if (same_request(box, wanted))
