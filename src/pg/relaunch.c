@@ -23,7 +23,7 @@
 #include "relaunch.h"
 
 /* Options of the postmaster that take a value, as in PostmasterMain(). */
-#define VALUE_OPTIONS "BCcDdfhklNprStWx"
+#define VALUE_OPTIONS "BCcDdfhkNprStW"
 
 /* How long children may take to end by themselves, and then to die. */
 #define CHILDREN_END_MS 5000

@@ -277,19 +277,25 @@ on_shutdown_signal(int signal)
 
 /*
  * A crash-restart between the request and its signal makes new shared memory: the
- * signal that is still to come is ours, not an operator's.
+ * signal that is still to come is ours, not an operator's.  From 16 on the handler only
+ * makes a note; one that has been received is still to be obeyed, as a server that had
+ * obeyed it would not make new shared memory.
  */
 static void
 keep_pending_request(void)
 {
+	bool		received = signals_received > 0 &&
+		(uint32) signals_received <= exit_signals_sent;
 	sigset_t	pending;
 
-	if (exit_mode != PGQ_RESTART_NONE && sigpending(&pending) == 0 &&
-		sigismember(&pending, exit_mode == PGQ_RESTART_FAST ? SIGINT : SIGQUIT))
+	if (exit_mode != PGQ_RESTART_NONE &&
+		(received ||
+		 (sigpending(&pending) == 0 &&
+		  sigismember(&pending, exit_mode == PGQ_RESTART_FAST ? SIGINT : SIGQUIT))))
 	{
 		pg_atomic_write_u64(&pgq_shared->forget_above, exit_forget_above);
 		pg_atomic_write_u32(&pgq_shared->restart_mode, exit_mode);
-		pg_atomic_write_u32(&pgq_shared->restart_signals, 1);
+		pg_atomic_write_u32(&pgq_shared->restart_signals, received ? 0 : 1);
 	}
 	signals_received = 0;
 	exit_mode = PGQ_RESTART_NONE;
