@@ -44,7 +44,8 @@ votes(void)
 	int			calls;
 
 	(void) test_message(&host, &request);
-	test_claim(strncmp(host.calls, "FR", 2) == 0, "a vote raises the fence, then reads the position (S2)");
+	test_claim(strncmp(host.calls, "FR", 2) == 0,
+			   "a vote raises the fence, then reads the position (S2)");
 	test_claim(strchr(host.calls, 'P') != NULL && strchr(host.calls, 'P') < strchr(host.calls, 'S'),
 			   "and is durable before it is sent (S1)");
 	test_claim(in_order(host.calls), "in the order of the contract");
@@ -105,6 +106,7 @@ main(void)
 	votes();
 	position_behind_the_fence();
 	leaders();
-	test_claim(test_asserts(half_a_lease, NULL), "a lease shorter than three heartbeats is refused");
+	test_claim(test_asserts(half_a_lease, NULL),
+			   "a lease shorter than three heartbeats is refused");
 	return test_done();
 }

@@ -44,7 +44,8 @@ voting(void)
 	test_claim(host.disk.term == 2, "but the term is taken over");
 	request = request_of(2, 2);
 	host.facts.position = (QuorumWalPos) {3, 10};
-	test_claim(answer(request) == QUORUM_REFUSED_BEHIND, "no vote for a longer log of an older timeline");
+	test_claim(answer(request) == QUORUM_REFUSED_BEHIND,
+			   "no vote for a longer log of an older timeline");
 	request = request_of(2, 1);
 	host.node.hard.term = 4;
 	test_claim(answer(request) == QUORUM_REFUSED_TERM, "no vote in an older term");
@@ -72,7 +73,8 @@ promises(void)
 
 	(void) test_message(&host, &beat);
 	test_claim(host.node.leader == 2, "a heartbeat is followed");
-	test_claim(answer(request) == QUORUM_REFUSED_PROMISE, "no vote while a leader may have its lease");
+	test_claim(answer(request) == QUORUM_REFUSED_PROMISE,
+			   "no vote while a leader may have its lease");
 	test_claim(host.node.hard.term == 1, "not even the term is taken over (Raft 4.2.3)");
 	request.type = QUORUM_MSG_PRE_VOTE_REQUEST;
 	request.proposed_term = 2;
@@ -114,7 +116,8 @@ winning(void)
 	host.facts.promotable = false;
 	(void) test_facts(&host);
 	(void) test_tick_at(&host, host.now.mono + 10 * LEASE);
-	test_claim(host.node.role == QUORUM_ROLE_FOLLOWER, "a log that does not fit its history does not stand (R17)");
+	test_claim(host.node.role == QUORUM_ROLE_FOLLOWER,
+			   "a log that does not fit its history does not stand (R17)");
 }
 
 static void

@@ -49,12 +49,16 @@ leases(void)
 	(void) test_tick_at(&host, host.now.mono + 500 * MS);
 	ack(2, sent, 0, 0);
 	test_claim(host.view.lease_until_boot > host.now.boot, "a majority of acks is");
-	test_claim(host.view.lease_until_boot < sent + LEASE, "counted from the sending, less the drift");
-	test_claim(host.view.lease_until_boot <= sent + LEASE * 98 / 100, "by one percent on either side");
+	test_claim(host.view.lease_until_boot < sent + LEASE,
+			   "counted from the sending, less the drift");
+	test_claim(host.view.lease_until_boot <= sent + LEASE * 98 / 100,
+			   "by one percent on either side");
 	ack(3, host.now.boot + 1000 * MS, 0, 0);
-	test_claim(host.view.lease_until_boot < sent + LEASE, "an ack of what was never sent counts nothing");
+	test_claim(host.view.lease_until_boot < sent + LEASE,
+			   "an ack of what was never sent counts nothing");
 	(void) test_tick_at(&host, host.now.mono + LEASE);
-	test_claim(host.node.role == QUORUM_ROLE_FOLLOWER, "without further acks the leader steps down");
+	test_claim(host.node.role == QUORUM_ROLE_FOLLOWER,
+			   "without further acks the leader steps down");
 	test_claim(test_noted(&host, QUORUM_NOTE_LEASE_LAPSED), "and says that its lease lapsed");
 
 	serving_leader();
@@ -101,7 +105,8 @@ step_downs(void)
 	beat = test_from(&host, 3, QUORUM_MSG_HEARTBEAT, 3);
 	(void) test_message(&host, &beat);
 	test_claim(!host.view.gate_open && host.node.leader == 3, "follows the leader of a later term");
-	test_claim(host.calls[0] == 'F' && !host.fence.gate_may_stay_open, "and shuts its gate before all else");
+	test_claim(host.calls[0] == 'F' && !host.fence.gate_may_stay_open,
+			   "and shuts its gate before all else");
 	test_claim(host.acted_count == 1 && host.acted[0].type == QUORUM_ACTION_DEMOTE,
 			   "and restarts as a standby");
 }
@@ -135,10 +140,35 @@ boots(void)
 	test_claim(!host.node.boot_hold, "it ends early when every other voter denies to lead");
 }
 
+/* L3: only a follower or a pre-candidate of our boot term or later denies to lead. */
+static void
+denials(void)
+{
+	static const QuorumRole silent[] = {QUORUM_ROLE_CANDIDATE, QUORUM_ROLE_LEADER};
+	QuorumHardState hard;
+	QuorumMessage status;
+
+	for (int i = 0; i < 3; i++)
+	{
+		test_host_init(&host, 2);
+		hard = host.disk;
+		hard.promise_us = LEASE;
+		hard.term = 5;
+		quorum_init(&host.node, &host.node.config, &hard, 1, host.now);
+		(void) test_facts(&host);
+		status = test_from(&host, 2, QUORUM_MSG_STATUS, i < 2 ? 5 : 4);
+		status.role = i < 2 ? silent[i] : QUORUM_ROLE_FOLLOWER;
+		(void) test_message(&host, &status);
+		test_claim(host.node.boot_hold, i == 0 ? "a candidate does not deny: it may yet win" :
+				   i == 1 ? "a leader does not deny" : "a follower of an older term does not deny");
+	}
+}
+
 int
 main(void)
 {
 	leases();
+	denials();
 	gates();
 	step_downs();
 	boots();

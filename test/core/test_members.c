@@ -75,7 +75,8 @@ main(void)
 
 	test_claim(quorum_members_find(&mixed, 3) == 2, "a member is found by its id");
 	test_claim(quorum_members_find(&mixed, 9) < 0, "a stranger is not found");
-	test_claim(quorum_members_vote_count(&mixed) == 3, "voters and witnesses vote, learners do not");
+	test_claim(quorum_members_vote_count(&mixed) == 3,
+			   "voters and witnesses vote, learners do not");
 	test_claim(!quorum_members_votes(&mixed, 3), "a learner has no vote");
 	test_claim(quorum_members_votes(&mixed, 4), "a witness has one");
 	test_claim(quorum_members_majority(&mixed) == 2, "two of three are a majority");
@@ -90,7 +91,8 @@ main(void)
 	test_claim(rule.ids[0] != 2 && rule.ids[1] != 2, "the leader is not in its own rule");
 	test_claim(majorities_meet_commits(), "a majority of votes meets every commit, 1 to 15 nodes");
 	for (int voters = 1; voters <= 7; voters++)
-		test_claim(joint_rule_is_stricter(voters), "the joint rule satisfies the old and the new rule");
+		test_claim(joint_rule_is_stricter(voters),
+				   "the joint rule satisfies the old and the new rule");
 	test_claim(quorum_nth_largest(values, 3, 2) == 7, "the second largest of three");
 	test_claim(quorum_nth_largest(values, 3, 4) == 0, "the fourth largest of three is none");
 	test_claim(quorum_set_id_compare((QuorumSetId) {2, 1}, (QuorumSetId) {1, 9}) > 0,

@@ -7,12 +7,13 @@
  *
  *	S1	one leader per term; one vote per node and term, durable before it leaves;
  *		terms of a disk never go back
- *	S2	no ack for a term below one that a granted vote promised
+ *	S2	no ack for a term below one that a granted vote promised; the log a vote is
+ *		granted to is at least as long as everything the voter ever acknowledged
  *	S3	an ack covers only what the receiver holds of the leader's own log
  *	S4	a timeline is written by one life of one node
  *	S6	an open gate: a record of its own term is durable on `need` of the rule
- *	S7	never two nodes that would serve a client; whoever would serve one holds
- *		every acknowledged commit
+ *	S7	never two nodes that would serve a client, nobody elected while a lease runs;
+ *		whoever would serve a client holds every acknowledged commit
  *	S8	whoever is marked recovering neither votes nor stands
  *	and no acknowledged commit is missing from the log of a later leader
  */
@@ -77,6 +78,21 @@ sim_check_persist(Sim *sim, SimNode *node, const QuorumHardState *hard)
 				 node->id, hard->term, disk.vote, hard->vote);
 }
 
+/* A5: the position the voter compared covers all its acks. */
+static void
+check_grant(Sim *sim, const SimNode *node, const QuorumMessage *message)
+{
+	const QuorumWalPos *claim = &sim->oracle.claim[message->term][message->to - 1];
+	const QuorumWalPos *acked = &sim->oracle.acked_top[node->index];
+
+	if (claim->tli < acked->tli || (claim->tli == acked->tli && claim->lsn < acked->lsn))
+		sim_fail(sim, SIM_SAFETY,
+				"S2: node %u acknowledged %u/%llX and votes for node %u, whose log ends "
+				"at %u/%llX",
+				 node->id, acked->tli, (unsigned long long) acked->lsn, message->to, claim->tli,
+				 (unsigned long long) claim->lsn);
+}
+
 void
 sim_check_send(Sim *sim, SimNode *node, const QuorumMessage *message)
 {
@@ -100,6 +116,10 @@ sim_check_send(Sim *sim, SimNode *node, const QuorumMessage *message)
 			sim_fail(sim, SIM_SAFETY, "S1: node %u sends a vote of term %u that is not durable",
 					 node->id, message->term);
 	}
+	if (grants)
+		check_grant(sim, node, message);
+	else
+		sim->oracle.claim[message->term][node->index] = message->position;
 	if (message->term > sim->oracle.granted[node->index])
 		sim->oracle.granted[node->index] = message->term;
 }
@@ -132,6 +152,28 @@ holders_of_term(const Sim *sim, const SimNode *node, const QuorumSyncRule *rule,
 	return holders;
 }
 
+/*
+ * S7: nobody is elected while the lease of an earlier term runs with its gate open,
+ * whether that leader is frozen or not.
+ */
+static void
+check_election(Sim *sim, const SimNode *winner, QuorumTerm term)
+{
+	for (int i = 0; i < sim->options.nodes; i++)
+	{
+		const SimNode *node = &sim->nodes[i];
+
+		if (node->shared.term < term && node != winner && node->pg && node->postmaster &&
+			node->phase == QUORUM_PHASE_PRIMARY && node->shared.gate_open &&
+			sim_clock(sim, node).boot < node->shared.lease_until)
+			sim_fail(sim, SIM_SAFETY,
+					"S7: node %u is elected in term %u, the lease of node %u in term %u has "
+					"%lld us left",
+					 winner->id, term, node->id, node->shared.term,
+					 (long long) (node->shared.lease_until - sim_clock(sim, node).boot));
+	}
+}
+
 void
 sim_check_publish(Sim *sim, SimNode *node, const QuorumView *view)
 {
@@ -146,6 +188,7 @@ sim_check_publish(Sim *sim, SimNode *node, const QuorumView *view)
 					 node->id, view->term);
 		if (*leader == QUORUM_NO_NODE)
 		{
+			check_election(sim, node, view->term);
 			sim->oracle.elections++;
 			sim->oracle.elected_at = sim->now;
 		}
@@ -208,6 +251,7 @@ sim_check_ack_sent(Sim *sim, SimNode *node)
 	const SimStream *stream = &node->stream;
 	const SimNode *source = &sim->nodes[stream->source];
 
+	sim->oracle.acked_top[node->index] = sim_log_end(&node->log);
 	if (sim->oracle.granted[node->index] > stream->term)
 		sim_fail(sim, SIM_SAFETY, "S2: node %u acknowledges WAL of term %u after a vote in term %u",
 				 node->id, stream->term, sim->oracle.granted[node->index]);

@@ -58,6 +58,7 @@ clear(Sim *sim)
 	sim->now = 0;
 	sim->order = 0;
 	memset(sim->cut, 0, sizeof(sim->cut));
+	memset(sim->mute, 0, sizeof(sim->mute));
 	memset(sim->connected, 0, sizeof(sim->connected));
 	memset(sim->connecting, 0, sizeof(sim->connecting));
 	memset(&sim->oracle, 0, sizeof(sim->oracle));

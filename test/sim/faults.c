@@ -190,6 +190,27 @@ isolate(Sim *sim, const SimNode *node, bool can_send, bool can_receive)
 	}
 }
 
+/* Quorum messages of the node to or from some others get lost, its streams live. */
+static void
+mute(Sim *sim, const SimNode *node)
+{
+	bool		sends = sim_chance(sim, 300000);
+	bool		receives = !sends && sim_chance(sim, 300000);
+	int			share = sim_chance(sim, 500000) ? 1000000 : 500000;
+
+	sim_trace(sim, node, "quorum port: %s", sends ? "can only send" :
+			  receives ? "can only receive" : "cut off");
+	for (int i = 0; i < sim->options.nodes; i++)
+	{
+		bool		hit = sim_chance(sim, share);
+
+		if (hit && !sends)
+			sim_mute(sim, node->index, i);
+		if (hit && !receives)
+			sim_mute(sim, i, node->index);
+	}
+}
+
 static void
 split(Sim *sim)
 {
@@ -283,6 +304,15 @@ link_fault(Sim *sim, SimFault kind, SimNode *node)
 		case SIM_FAULT_ONE_LINK:
 			sim_trace(sim, node, "link to %d cut", other + 1);
 			sim_cut(sim, node->index, other);
+			break;
+		case SIM_FAULT_CONTROL_CUT:
+			mute(sim, node);
+			break;
+		case SIM_FAULT_DATA_CUT:
+			sim_trace(sim, node, "its stream is cut");
+			node->stream_blocked = true;
+			if (node->stream.state != SIM_STREAM_NONE)
+				sim_stream_end(sim, node, node->stream.id);
 			break;
 		case SIM_FAULT_STREAM_CUT:
 			if (node->stream.state != SIM_STREAM_NONE)
@@ -437,7 +467,8 @@ check_followers(Sim *sim)
 		if (sim_pg_serves(sim, node) || sim_stream_counts(sim, node) || calm < bound)
 			continue;
 		why_pending(sim, why, sizeof(why));
-		sim_fail(sim, SIM_LIVENESS, "node %u does not follow, long after healing:%s", node->id, why);
+		sim_fail(sim, SIM_LIVENESS, "node %u does not follow, long after healing:%s", node->id,
+				 why);
 	}
 }
 

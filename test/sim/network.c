@@ -18,6 +18,14 @@ sim_link_works(const Sim *sim, const SimNode *a, const SimNode *b)
 		!sim->cut[b->index][a->index];
 }
 
+/* The same for the quorum port. */
+static bool
+port_works(const Sim *sim, const SimNode *a, const SimNode *b)
+{
+	return sim_link_works(sim, a, b) && !sim->mute[a->index][b->index] &&
+		!sim->mute[b->index][a->index];
+}
+
 static SimTime
 message_delay(Sim *sim)
 {
@@ -54,7 +62,8 @@ sim_send(Sim *sim, SimNode *from, const QuorumMessage *message)
 	sim_trace_message(sim, from, message, "send");
 	to = &sim->nodes[message->to - 1];
 	if (!sim->connected[from->index][to->index] || !to->worker ||
-		sim->cut[from->index][to->index] || sim_chance(sim, sim->options.loss_ppm))
+		sim->cut[from->index][to->index] || sim->mute[from->index][to->index] ||
+		sim_chance(sim, sim->options.loss_ppm))
 		return;
 	size = quorum_message_encode(message, bytes, sizeof(bytes));
 	deliver(sim, from, to, bytes, size);
@@ -126,7 +135,7 @@ sim_connect(Sim *sim, SimNode *from, SimNode *to)
 	sim->connecting[from->index][to->index] = false;
 	if (sim->connected[from->index][to->index])
 		return;
-	if (!to->worker || !sim_link_works(sim, from, to) || sim_frozen(sim, to) ||
+	if (!to->worker || !port_works(sim, from, to) || sim_frozen(sim, to) ||
 		sim_frozen(sim, from))
 	{
 		connect_later(sim, from, to, backoff(sim));
@@ -151,7 +160,7 @@ connection_lost(Sim *sim, SimNode *node, const SimNode *peer, SimTime delay)
 void
 sim_connection_timeout(Sim *sim, SimNode *from, SimNode *to)
 {
-	if (sim->connected[from->index][to->index] && !sim_link_works(sim, from, to))
+	if (sim->connected[from->index][to->index] && !port_works(sim, from, to))
 		connection_lost(sim, from, to, 0);
 }
 
@@ -170,7 +179,7 @@ sim_connections_break(Sim *sim, SimNode *node)
 		if (!sim->connected[i][node->index])
 			continue;
 		delay = sim_draw(sim, sim->options.delay);
-		if (!node->host_up || sim->cut[node->index][i])
+		if (!node->host_up || sim->cut[node->index][i] || sim->mute[node->index][i])
 			delay = sim_draw(sim, (SimRange) {sim->options.lease / 2, 3 * sim->options.lease});
 		connection_lost(sim, peer, node, delay);
 	}
@@ -205,10 +214,27 @@ sim_cut(Sim *sim, int from, int to)
 	timeout_later(sim, to, from);
 }
 
+/* A firewall between two quorum ports; streams go on. */
+void
+sim_mute(Sim *sim, int from, int to)
+{
+	if (from == to || sim->mute[from][to])
+		return;
+	sim->mute[from][to] = true;
+	timeout_later(sim, from, to);
+	timeout_later(sim, to, from);
+}
+
 void
 sim_links_up(Sim *sim)
 {
 	memset(sim->cut, 0, sizeof(sim->cut));
+	memset(sim->mute, 0, sizeof(sim->mute));
+	for (int i = 0; i < sim->options.nodes; i++)
+	{
+		sim->nodes[i].stream_blocked = false;
+		sim_stream_follow(sim, &sim->nodes[i]);
+	}
 }
 
 /* ---- proof of death ----------------------------------------------------- */
@@ -226,7 +252,7 @@ sim_probe(Sim *sim, SimNode *from, SimNode *peer)
 void
 sim_probe_answer(Sim *sim, SimNode *from, SimNode *peer)
 {
-	if (!from->worker || !sim_link_works(sim, from, peer))
+	if (!from->worker || !port_works(sim, from, peer))
 		return;
 	if (!peer->worker && !peer->postmaster)
 		tell_peer(sim, from, peer, QUORUM_EVENT_PEER_DEAD, sim_draw(sim, sim->options.delay));

@@ -133,6 +133,8 @@ do_act(void *arg, const QuorumAction *action)
 		case QUORUM_ACTION_PROBE:
 			sim_probe(sim, node, &sim->nodes[action->peer - 1]);
 			break;
+		default:
+			break;				/* not modelled */
 	}
 	return !crash_now(driver);
 }

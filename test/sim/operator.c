@@ -61,6 +61,9 @@ cut_back(Sim *sim, SimNode *node, int keep)
 	memset(&node->log_end, 0, sizeof(node->log_end));
 	node->tail_tli = 0;
 	node->forget_above = end.tli;
+	if (sim->oracle.acked_top[node->index].tli > end.tli ||
+		sim->oracle.acked_top[node->index].lsn > end.lsn)
+		sim->oracle.acked_top[node->index] = end;
 	sim_disk_read(sim, node, &disk);
 	disk.recovering = disk.recovering || deep;
 	if (disk.ack_floor.tli > end.tli ||

@@ -15,7 +15,7 @@ sim_fault_name(SimFault fault)
 	static const char *const names[] = {
 		"kill-postmaster", "kill-all", "power", "backend-crash", "worker-kill", "worker-exit",
 		"freeze", "suspend", "stop", "isolate", "send-only", "receive-only", "halves", "ring",
-		"one-link", "slow-disk", "all-down", "stream-cut",
+		"one-link", "slow-disk", "all-down", "stream-cut", "control-cut", "data-cut",
 		"worker-freeze"
 	};
 
@@ -160,9 +160,11 @@ sim_options_print(const SimOptions *options, FILE *to)
 	print_range(to, "restart", options->restart);
 	print_range(to, "rewind", options->rewind);
 	fprintf(to, "\n     commit every %.0fms partial=%.0f%% crash in drive=%.2f%% "
-			"in promotion=%.0f%% fault every %.1fs (leader %d%%):", (double) options->commit_every / 1000.0,
+			"in promotion=%.0f%% fault every %.1fs (leader %d%%):",
+			(double) options->commit_every / 1000.0,
 			options->partial_ppm / 1e4, options->crash_ppm / 1e4,
-			options->promotion_crash_ppm / 1e4, (double) options->fault_every / 1e6, options->leader_bias);
+			options->promotion_crash_ppm / 1e4, (double) options->fault_every / 1e6,
+			options->leader_bias);
 	for (int i = 0; i < SIM_FAULT_KINDS; i++)
 	{
 		if (options->weight[i] > 0)

@@ -60,6 +60,8 @@ typedef enum SimFault
 	SIM_FAULT_SLOW_DISK,
 	SIM_FAULT_ALL_DOWN,
 	SIM_FAULT_STREAM_CUT,
+	SIM_FAULT_CONTROL_CUT,		/* quorum messages only (V14) */
+	SIM_FAULT_DATA_CUT,			/* streams only (V14) */
 	SIM_FAULT_WORKER_FREEZE,
 	SIM_FAULT_KINDS
 } SimFault;
@@ -334,6 +336,8 @@ typedef struct SimOracle
 	uint32_t	writer_life[SIM_TERM_MAX];
 	QuorumTerm	disk_term[SIM_NODES];	/* highest term that was durable */
 	QuorumTerm	granted[SIM_NODES]; /* highest term of a granted vote that left */
+	QuorumWalPos claim[SIM_TERM_MAX][SIM_NODES];	/* log end in a vote request */
+	QuorumWalPos acked_top[SIM_NODES];	/* longest log that a real ack told of; complete records */
 	SimCommit	tip;			/* newest acknowledged commit */
 	SimCommit	tip_of[SIM_TERM_MAX];	/* newest one written on each timeline */
 	int			acked;			/* commits acknowledged */
@@ -354,6 +358,7 @@ typedef struct Sim
 	uint64_t	order;
 	SimNode		nodes[SIM_NODES];
 	bool		cut[SIM_NODES][SIM_NODES];	/* [from][to] */
+	bool		mute[SIM_NODES][SIM_NODES]; /* the same for the quorum port alone */
 	bool		connected[SIM_NODES][SIM_NODES];	/* a's connection to b is up */
 	bool		connecting[SIM_NODES][SIM_NODES];	/* a CONNECT event is on its way */
 	SimHistory	histories[SIM_TERM_MAX];
@@ -431,6 +436,7 @@ extern void sim_connect(Sim *sim, SimNode *from, SimNode *to);
 extern void sim_connection_timeout(Sim *sim, SimNode *from, SimNode *to);
 extern void sim_connections_break(Sim *sim, SimNode *node);
 extern void sim_cut(Sim *sim, int from, int to);
+extern void sim_mute(Sim *sim, int from, int to);
 extern void sim_links_up(Sim *sim);
 extern void sim_probe(Sim *sim, SimNode *from, SimNode *peer);
 extern void sim_probe_answer(Sim *sim, SimNode *from, SimNode *peer);

@@ -68,7 +68,8 @@ sim_trace_note(Sim *sim, const SimNode *node, const QuorumNote *note)
 	switch (note->type)
 	{
 		case QUORUM_NOTE_LEADER_LOST:
-			sim_trace(sim, node, "leader %u of t%u lost: %s", peer, term, quorum_loss_text((QuorumLossReason) note->why));
+			sim_trace(sim, node, "leader %u of t%u lost: %s", peer, term,
+					  quorum_loss_text((QuorumLossReason) note->why));
 			break;
 		case QUORUM_NOTE_PRE_VOTE:
 			sim_trace(sim, node, "pre-vote for t%u", term);
@@ -83,7 +84,8 @@ sim_trace_note(Sim *sim, const SimNode *node, const QuorumNote *note)
 			sim_trace(sim, node, "voted for %u in t%u", peer, term);
 			break;
 		case QUORUM_NOTE_REFUSED:
-			sim_trace(sim, node, "refused %u in t%u: %s", peer, term, quorum_verdict_text((QuorumVerdict) note->why));
+			sim_trace(sim, node, "refused %u in t%u: %s", peer, term,
+					  quorum_verdict_text((QuorumVerdict) note->why));
 			break;
 		case QUORUM_NOTE_LEADER_FOUND:
 			sim_trace(sim, node, "leader is %u in t%u", peer, term);
@@ -101,10 +103,12 @@ sim_trace_note(Sim *sim, const SimNode *node, const QuorumNote *note)
 			sim_trace(sim, node, "lease of t%u lapsed", term);
 			break;
 		case QUORUM_NOTE_STEPPED_DOWN:
-			sim_trace(sim, node, "stepped down from t%u: %s", term, quorum_loss_text((QuorumLossReason) note->why));
+			sim_trace(sim, node, "stepped down from t%u: %s", term,
+					  quorum_loss_text((QuorumLossReason) note->why));
 			break;
 		case QUORUM_NOTE_RESIGNED:
-			sim_trace(sim, node, "resigned t%u: %s", term, quorum_resign_text((QuorumResignReason) note->why));
+			sim_trace(sim, node, "resigned t%u: %s", term,
+					  quorum_resign_text((QuorumResignReason) note->why));
 			break;
 		case QUORUM_NOTE_FOLLOWING:
 			sim_trace(sim, node, "following %u in t%u", peer, term);
@@ -123,6 +127,9 @@ sim_trace_note(Sim *sim, const SimNode *node, const QuorumNote *note)
 			break;
 		case QUORUM_NOTE_MEMBERS_CHANGED:
 			sim_trace(sim, node, "members changed in t%u", term);
+			break;
+		default:
+			sim_trace(sim, node, "note %d: %u in t%u", (int) note->type, peer, term);
 			break;
 	}
 }
@@ -148,7 +155,8 @@ sim_trace_message(Sim *sim, const SimNode *node, const QuorumMessage *message, c
 			  message->position.tli, (unsigned long long) message->position.lsn,
 			  message->proposed_term,
 			  message->type == QUORUM_MSG_VOTE_REPLY ||
-			  message->type == QUORUM_MSG_PRE_VOTE_REPLY ? quorum_verdict_text(message->verdict) : "-",
+			  message->type == QUORUM_MSG_PRE_VOTE_REPLY ?
+			  quorum_verdict_text(message->verdict) : "-",
 			  message->stream_term, (unsigned long long) message->stream_flush);
 }
 
