@@ -129,7 +129,8 @@ losses(void)
 	(void) test_message(&host, &beat);
 	(void) test_peer(&host, QUORUM_EVENT_PEER_LOST, 2);
 	test_claim(host.node.leader == 2 && host.acted_count == 1 &&
-			   host.acted[0].type == QUORUM_ACTION_PROBE, "a broken connection is no proof: it is probed");
+			   host.acted[0].type == QUORUM_ACTION_PROBE,
+			   "a broken connection is no proof: it is probed");
 	(void) test_peer(&host, QUORUM_EVENT_PEER_DEAD, 3);
 	test_claim(host.node.leader == 2, "the death of another changes nothing");
 	(void) test_peer(&host, QUORUM_EVENT_PEER_DEAD, 2);

@@ -165,7 +165,8 @@ try_type(int type)
 	test_claim(truncated, claim);
 	snprintf(claim, sizeof(claim), "type %d with a byte too many is refused", type);
 	test_claim(longer, claim);
-	snprintf(claim, sizeof(claim), "type %d with a flipped bit is refused or is what it says", type);
+	snprintf(claim, sizeof(claim), "type %d with a flipped bit is refused or is what it says",
+			 type);
 	test_claim(flipped, claim);
 }
 

@@ -59,6 +59,32 @@ sim_trace(Sim *sim, const SimNode *node, const char *format,...)
 		fprintf(sim->log_to, "%s\n", line);
 }
 
+static void
+trace_member_note(Sim *sim, const SimNode *node, const QuorumNote *note)
+{
+	unsigned	term = note->term;
+	unsigned	peer = note->peer;
+
+	switch (note->type)
+	{
+		case QUORUM_NOTE_MEMBER_ADDED:
+			sim_trace(sim, node, "member %u added in t%u", peer, term);
+			break;
+		case QUORUM_NOTE_MEMBER_VOTER:
+			sim_trace(sim, node, "member %u is a voter in t%u", peer, term);
+			break;
+		case QUORUM_NOTE_MEMBER_REMOVED:
+			sim_trace(sim, node, "member %u removed in t%u", peer, term);
+			break;
+		case QUORUM_NOTE_MEMBERS_CHANGED:
+			sim_trace(sim, node, "members changed in t%u", term);
+			break;
+		default:
+			sim_trace(sim, node, "note %d: %u in t%u", (int) note->type, peer, term);
+			break;
+	}
+}
+
 void
 sim_trace_note(Sim *sim, const SimNode *node, const QuorumNote *note)
 {
@@ -116,20 +142,8 @@ sim_trace_note(Sim *sim, const SimNode *node, const QuorumNote *note)
 		case QUORUM_NOTE_DIVERGED:
 			sim_trace(sim, node, "needs a rewind: diverged from t%u", term);
 			break;
-		case QUORUM_NOTE_MEMBER_ADDED:
-			sim_trace(sim, node, "member %u added in t%u", peer, term);
-			break;
-		case QUORUM_NOTE_MEMBER_VOTER:
-			sim_trace(sim, node, "member %u is a voter in t%u", peer, term);
-			break;
-		case QUORUM_NOTE_MEMBER_REMOVED:
-			sim_trace(sim, node, "member %u removed in t%u", peer, term);
-			break;
-		case QUORUM_NOTE_MEMBERS_CHANGED:
-			sim_trace(sim, node, "members changed in t%u", term);
-			break;
 		default:
-			sim_trace(sim, node, "note %d: %u in t%u", (int) note->type, peer, term);
+			trace_member_note(sim, node, note);
 			break;
 	}
 }
