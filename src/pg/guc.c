@@ -44,6 +44,7 @@ int			pgq_promotion_limit = 60000;
 int			pgq_priority = 100;
 bool		pgq_death_proof = true;
 bool		pgq_allow_local_commit = false;
+bool		pgq_auto_rewind = true;
 
 typedef struct Setting
 {
@@ -90,6 +91,9 @@ static const Setting settings[] = {
 	{"quorum.allow_local_commit", "Honours synchronous_commit = local and off.",
 		"When off, no commit is acknowledged before a quorum of the voters holds it.",
 	PGC_SIGHUP, 0, NULL, NULL, &pgq_allow_local_commit, 0, 0},
+	{"quorum.auto_rewind", "Brings a node whose log has left the leader's back by itself.",
+		"With pg_rewind, in a restart in place. When off, such a node waits for an operator.",
+	PGC_SIGHUP, 0, NULL, NULL, &pgq_auto_rewind, 0, 0},
 };
 
 /* Where a check says why the settings are not fit. */
@@ -165,6 +169,15 @@ pgq_guc_override_managed(QuorumNodeId node_id)
 	/* V8: the promotion guard sees only messages of level LOG that reach the server log. */
 	if (strcmp(level, "fatal") == 0 || strcmp(level, "panic") == 0)
 		SetConfigOption("log_min_messages", "log", PGC_POSTMASTER, PGC_S_OVERRIDE);
+
+	/*
+	 * One call for each file system instead of one for each file: the boot after a crash
+	 * would otherwise be the longest part of a node's return.  Only where nobody chose.
+	 */
+#ifdef HAVE_SYNCFS
+	SetConfigOption("recovery_init_sync_method", "syncfs", PGC_POSTMASTER,
+					PGC_S_DYNAMIC_DEFAULT);
+#endif
 }
 
 bool
@@ -228,6 +241,7 @@ pgq_guc_core_config(QuorumConfig *config)
 	config->promotion_limit_us = (QuorumTime) pgq_promotion_limit * 1000;
 	config->priority = (uint8) pgq_priority;
 	config->pg_port = (uint16) PostPortNumber;
+	config->auto_rewind = pgq_auto_rewind;
 
 	/* A reload may bring what a start refuses: the core needs three heartbeats in a lease. */
 	if (config->heartbeat_us * 3 >= config->lease_us)

@@ -17,6 +17,7 @@ extern int	pgq_promotion_limit;	/* quorum.promotion_limit, ms */
 extern int	pgq_priority;		/* quorum.priority */
 extern bool pgq_death_proof;	/* quorum.death_proof: refused ports prove death */
 extern bool pgq_allow_local_commit; /* quorum.allow_local_commit */
+extern bool pgq_auto_rewind;	/* quorum.auto_rewind */
 
 /* From _PG_init; preloaded = in shared_preload_libraries (else only what backends may see). */
 extern void pgq_guc_init(bool preloaded);

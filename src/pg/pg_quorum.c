@@ -11,6 +11,7 @@
 #include "guc.h"
 #include "promote.h"
 #include "restart.h"
+#include "rewind.h"
 #include "shmem.h"
 #include "stream.h"
 #include "worker.h"
@@ -37,6 +38,7 @@ _PG_init(void)
 		return;
 
 	pgq_restart_init();
+	pgq_rewind_boot();
 	pgq_promote_init();
 	pgq_stream_init();
 	pgq_fence_init();

@@ -2,35 +2,523 @@
  * rewind.c
  *	  Brings a member whose log has left the cluster's back: by pg_rewind, at boot.
  *
- * It does not decide that a rewind is due, nor which node is the source (the core).
+ * It does not decide that a rewind is due, nor which node is the source (the core), and
+ * it does not clear "recovering": the core does, when the log is complete again (S8).
+ *
+ * The worker writes the journal and asks for a restart in place.  The standby shuts down
+ * cleanly, as pg_rewind wants it; pg_rewind itself never starts a server (H66).  The next
+ * boot, here in the postmaster, does one step after the other, each of which may be
+ * repeated, and notes in the journal what the data directory is worth (H64):
+ *
+ * requested	whole.  The source leads and pg_rewind can do it: a dry run tells.
+ * parking		whole, but on its way aside (parking.c), so that pg_rewind sees
+ *				PostgreSQL's data and nothing else (V3, H63).
+ * rewinding	may be half rewound.  Interrupted, it is repeated with the same source in
+ *				the same term only: another leader need not have what was copied.
+ * rewound		on its way back.
+ * placed		back.  The server boots; streaming proves it (H65), then the journal goes.
+ * failed		whole, no rewind for now.
+ * needs-clone	of no use.
+ *
+ * Rules: R11, R14, S8, H63-H71.
  */
 #include "postgres.h"
 
+#include <unistd.h>
+
+#include "access/xlog.h"
+#include "access/xlogrecovery.h"
+#include "catalog/pg_control.h"
+#include "common/controldata_utils.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "journal.h"
+#include "parking.h"
+#include "program.h"
 #include "rewind.h"
+#include "source.h"
+#include "state.h"
+
+#define REWIND_LOCK		PGQ_REWIND_DIR "/lock"
+#define ATTEMPTS_MAX	3		/* in a term at once; then one a minute */
+#define RETRY_MS		2000	/* after the first attempt that failed; doubled each time */
+#define RETRY_MS_MAX	60000
+#define READY_MS		30000	/* for the leader's first checkpoint */
+#define READY_POLL_MS	100
+#define RERUNS_MAX		5		/* of a rewind that was interrupted, in one boot */
+#define LEADER_POLL_MS	1000
+#define LEADER_SAY_MS	30000
+
+/* What pg_rewind has said so far. */
+typedef struct Told
+{
+	PgqJournal *journal;
+	bool		dry;
+	bool		nothing_to_do;
+	bool		writing;		/* from here on the target is changed */
+	char		error[QUORUM_REASON_SIZE];
+} Told;
+
+static void carry_out(PgqJournal *journal, const QuorumHardState *hard);
+static bool examine(PgqJournal *journal);
+static bool source_leads(const PgqJournal *journal, char *why);
+static bool park(PgqJournal *journal);
+static void rewind_parked(PgqJournal *journal, const QuorumHardState *hard);
+static void wait_for_source(PgqJournal *journal, const QuorumHardState *hard);
+static bool someone_else_leads(const PgqJournal *journal, const QuorumHardState *hard,
+							   char *why);
+static void place(PgqJournal *journal);
+static bool run_pg_rewind(Told *told, const char *directory);
+static void note_line(const char *line, void *arg);
+static bool shut_down_cleanly(void);
+static void give_up(PgqJournal *journal, const char *why);
+static void enter(PgqJournal *journal, PgqRewindPhase phase);
+static void refuse_to_start(const char *why) pg_attribute_noreturn();
+
+/* ---- in the worker ---------------------------------------------------------- */
 
 bool
 pgq_rewind_request(const QuorumMember *source, QuorumTerm term, char *why)
 {
-	(void) source;
-	(void) term;
-	strlcpy(why, "this release cannot rewind", QUORUM_REASON_SIZE);
-	return false;
+	static bool requested = false;
+	PgqJournal	journal;
+	PgqJournal	last;
+	char		path[MAXPGPATH];
+
+	if (requested)
+		return true;
+	why[0] = '\0';
+	if (!RecoveryInProgress())
+		strlcpy(why, "it is no standby yet", QUORUM_REASON_SIZE);
+	else if (source->id == pgq_shared->boot_node_id || source->pg_port == 0)
+		strlcpy(why, "no leader to rewind from is known", QUORUM_REASON_SIZE);
+	else if (term < pg_atomic_read_u64(&pgq_shared->fence_term))
+		strlcpy(why, "a newer term than that of the leader was promised", QUORUM_REASON_SIZE);
+	else if (!XLogHintBitIsNeeded())
+		strlcpy(why, "neither wal_log_hints nor data checksums are on", QUORUM_REASON_SIZE);
+	else if (!pgq_program_find("pg_rewind", path) || !pgq_program_find("psql", path))
+		snprintf(why, QUORUM_REASON_SIZE, "there is no program \"%.100s\"", path);
+	else if (!pgq_journal_read(&last))
+		strlcpy(why, "the journal of the last rewind cannot be read", QUORUM_REASON_SIZE);
+	if (why[0] != '\0')
+		return false;
+
+	memset(&journal, 0, sizeof(journal));
+	journal.attempts = 1;
+	journal.asked_at = GetCurrentTimestamp();
+	if (last.phase != PGQ_REWIND_NONE && last.term == term)
+	{
+		int			wait_ms = Min(RETRY_MS << Min(last.attempts - 1, 10), RETRY_MS_MAX);
+
+		if (last.attempts >= ATTEMPTS_MAX)
+			wait_ms = RETRY_MS_MAX;
+		if (!TimestampDifferenceExceeds(last.asked_at, journal.asked_at, wait_ms))
+		{
+			strlcpy(why, last.phase == PGQ_REWIND_FAILED ? last.reason :
+					"the last rewind did not help", QUORUM_REASON_SIZE);
+			return false;
+		}
+		journal.attempts = last.attempts + 1;
+	}
+	journal.phase = PGQ_REWIND_REQUESTED;
+	journal.term = term;
+	journal.source = source->id;
+	strlcpy(journal.source_name, source->name, sizeof(journal.source_name));
+	strlcpy(journal.source_host, source->host, sizeof(journal.source_host));
+	journal.source_port = source->pg_port;
+	journal.end.lsn = GetXLogReplayRecPtr(&journal.end.tli);
+	if (!pgq_journal_write(&journal))
+	{
+		strlcpy(why, "its journal could not be written", QUORUM_REASON_SIZE);
+		return false;
+	}
+	requested = true;
+	pgq_request_restart(PGQ_RESTART_FAST, "its log is not part of the leader's, it has to be rewound");
+	return true;
 }
 
 bool
 pgq_rewind_unverified(void)
 {
-	return false;
+	static int	known = -1;
+	PgqJournal	journal;
+
+	/* only the worker of the same boot changes it */
+	if (known < 0)
+		known = pgq_journal_read(&journal) && journal.phase == PGQ_REWIND_PLACED;
+	if (known > 0 && !pgq_journal_read(&journal))
+		known = 0;
+	if (known > 0 && journal.phase != PGQ_REWIND_PLACED)
+		known = 0;
+	return known > 0;
 }
 
 double
 pgq_rewind_verified(QuorumTerm term)
 {
+	PgqJournal	journal;
+	long		seconds;
+	int			microseconds;
+	double		elapsed_ms;
+
 	(void) term;
-	return -1;
+	if (!pgq_rewind_unverified() || !pgq_journal_read(&journal))
+		return -1;
+	TimestampDifference(journal.asked_at, GetCurrentTimestamp(), &seconds, &microseconds);
+	elapsed_ms = seconds * 1000.0 + microseconds / 1000.0;
+	pgq_parking_clean();
+	(void) unlink(REWIND_LOCK);
+	pgq_journal_remove();
+	return elapsed_ms;
 }
+
+/* ---- in the postmaster, at boot ---------------------------------------------- */
 
 void
 pgq_rewind_boot(void)
 {
+	static QuorumHardState hard;
+	static PgqJournal journal;
+	char		why[QUORUM_REASON_SIZE];
+	PgqMembership membership;
+	bool		whole;
+
+	if (!pgq_journal_read(&journal))
+		refuse_to_start("the journal of a rewind is damaged");
+	if (journal.phase == PGQ_REWIND_NONE || journal.phase == PGQ_REWIND_FAILED)
+		return;
+
+	whole = journal.phase == PGQ_REWIND_REQUESTED || journal.phase == PGQ_REWIND_PLACED;
+	membership = pgq_state_read(&hard, why);
+	if (membership != PGQ_MEMBER)
+	{
+		/* a copy, or a member that was made independent: the journal is another one's */
+		if (!whole)
+			refuse_to_start(why);
+		pgq_parking_clean();
+		pgq_journal_remove();
+		return;
+	}
+	ereport(LOG,
+			(errmsg("quorum: a rewind in term %u with %s (%u) as its source is %s",
+					journal.term, journal.source_name, journal.source,
+					pgq_journal_phase_name(journal.phase))));
+	if (!pgq_program_lock(REWIND_LOCK))
+		refuse_to_start("the lock of the rewind could not be taken");
+	carry_out(&journal, &hard);
+	pgq_program_unlock();
+}
+
+static void
+carry_out(PgqJournal *journal, const QuorumHardState *hard)
+{
+	if (journal->phase == PGQ_REWIND_PARKING)
+	{
+		if (!pgq_parking_back())
+			refuse_to_start("the data could not be moved back");
+		enter(journal, PGQ_REWIND_REQUESTED);
+	}
+	if (journal->phase == PGQ_REWIND_REQUESTED)
+	{
+		pgq_parking_clean();
+		if (!examine(journal) || !park(journal))
+			return;
+		enter(journal, PGQ_REWIND_REWINDING);
+		rewind_parked(journal, hard);
+	}
+	else if (journal->phase == PGQ_REWIND_REWINDING)
+	{
+		wait_for_source(journal, hard);
+		if (journal->phase == PGQ_REWIND_REWINDING)
+			rewind_parked(journal, hard);
+	}
+	if (journal->phase == PGQ_REWIND_REWOUND)
+		place(journal);
+	if (journal->phase == PGQ_REWIND_PLACED)
+		pgq_parking_clean();
+	if (journal->phase == PGQ_REWIND_NEEDS_CLONE)
+		refuse_to_start(journal->reason);
+}
+
+/* Nothing has been touched yet: whatever is wrong, the server can boot as it is. */
+static bool
+examine(PgqJournal *journal)
+{
+	Told		told = {.journal = journal, .dry = true};
+	char		why[QUORUM_REASON_SIZE];
+
+	if (!shut_down_cleanly())
+		give_up(journal, "the server was not shut down cleanly");
+	else if (!source_leads(journal, why))
+		give_up(journal, why);
+	else if (!run_pg_rewind(&told, "."))
+		give_up(journal, told.error);
+	else if (told.nothing_to_do)
+		give_up(journal, "pg_rewind sees nothing to rewind");
+	else if (journal->checkpoint == InvalidXLogRecPtr)
+		give_up(journal, "pg_rewind did not say from where it would rewind");
+	else
+		return true;
+	return false;
+}
+
+static bool
+source_leads(const PgqJournal *journal, char *why)
+{
+	static PgqSource source;
+	PgqSourceAnswer answer = PGQ_SOURCE_SILENT;
+	QuorumTerm	term = 0;
+
+	if (!pgq_source_make(&source, journal->source_host, journal->source_port))
+	{
+		strlcpy(why, "quorum.conninfo cannot be used", QUORUM_REASON_SIZE);
+		return false;
+	}
+	for (int waited = 0; waited < READY_MS; waited += READY_POLL_MS)
+	{
+		answer = pgq_source_ask(&source, &term, why);
+		if (answer == PGQ_SOURCE_SILENT)
+			return false;
+		if (term != journal->term)
+		{
+			snprintf(why, QUORUM_REASON_SIZE, "%s leads term %u now", journal->source_name, term);
+			return false;
+		}
+		if (answer == PGQ_SOURCE_LEADS)
+			return true;
+		pgq_program_pause(READY_POLL_MS);
+	}
+	snprintf(why, QUORUM_REASON_SIZE, "%s has made no checkpoint yet", journal->source_name);
+	return false;
+}
+
+static bool
+park(PgqJournal *journal)
+{
+	XLogRecPtr	end = Max(journal->end.lsn, journal->fork.lsn);
+	bool		crc_ok;
+	ControlFileData *control = get_controlfile(DataDir, &crc_ok);
+
+	if (crc_ok)
+		end = Max(end, Max(control->minRecoveryPoint, control->checkPoint));
+	pfree(control);
+	if (!pgq_parking_save(journal->checkpoint, end + wal_segment_size))
+	{
+		give_up(journal, "its WAL could not be copied aside");
+		return false;
+	}
+	enter(journal, PGQ_REWIND_PARKING);
+	if (pgq_parking_away())
+		return true;
+
+	/* a mount point inside the data directory, for example */
+	if (!pgq_parking_back())
+		refuse_to_start("the data could be moved neither aside nor back");
+	give_up(journal, "its data could not be moved aside");
+	return false;
+}
+
+static void
+rewind_parked(PgqJournal *journal, const QuorumHardState *hard)
+{
+	Told		told = {.journal = journal};
+
+	for (int i = 0; i < RERUNS_MAX; i++)
+	{
+		if (i > 0)
+		{
+			wait_for_source(journal, hard);
+			if (journal->phase != PGQ_REWIND_REWINDING)
+				return;
+		}
+		memset(&told, 0, sizeof(told));
+		told.journal = journal;
+		if (run_pg_rewind(&told, PGQ_PARKED_DATA) && !told.nothing_to_do)
+		{
+			enter(journal, PGQ_REWIND_REWOUND);
+			return;
+		}
+
+		/* the first run of a whole directory, and it did not begin */
+		if (!told.writing && journal->reason[0] == '\0')
+		{
+			if (!pgq_parking_back())
+				refuse_to_start("the data could not be moved back");
+			give_up(journal, told.nothing_to_do ? "pg_rewind saw nothing to rewind" : told.error);
+			return;
+		}
+		strlcpy(journal->reason, told.error, sizeof(journal->reason));
+		enter(journal, PGQ_REWIND_REWINDING);
+	}
+	enter(journal, PGQ_REWIND_NEEDS_CLONE);
+}
+
+/*
+ * For a rewind that was interrupted.  The leader is the only one whose data are known to
+ * agree with what has been copied; it may take its time.  Another leader ends the wait.
+ */
+static void
+wait_for_source(PgqJournal *journal, const QuorumHardState *hard)
+{
+	char		why[QUORUM_REASON_SIZE];
+	int			waited = 0;
+
+	if (journal->reason[0] == '\0')
+	{
+		strlcpy(journal->reason, "the rewind was interrupted", sizeof(journal->reason));
+		enter(journal, PGQ_REWIND_REWINDING);
+	}
+	while (!source_leads(journal, why))
+	{
+		if (someone_else_leads(journal, hard, journal->reason))
+		{
+			enter(journal, PGQ_REWIND_NEEDS_CLONE);
+			return;
+		}
+		if (waited % LEADER_SAY_MS == 0)
+			ereport(LOG,
+					(errmsg("quorum: waiting for %s (%u) to go on with the rewind in term %u: %s",
+							journal->source_name, journal->source, journal->term, why)));
+		pgq_program_pause(LEADER_POLL_MS);
+		waited += LEADER_POLL_MS;
+	}
+	if (!pgq_parking_restore_saved())
+		refuse_to_start("the WAL that was kept could not be copied back");
+}
+
+static bool
+someone_else_leads(const PgqJournal *journal, const QuorumHardState *hard, char *why)
+{
+	static PgqSource source;
+	char		answer[QUORUM_REASON_SIZE];
+
+	for (int i = 0; i < hard->members.count; i++)
+	{
+		const QuorumMember *member = &hard->members.members[i];
+		QuorumTerm	term = 0;
+
+		if (member->id == hard->node_id || member->pg_port == 0 ||
+			!pgq_source_make(&source, member->host, member->pg_port) ||
+			pgq_source_ask(&source, &term, answer) == PGQ_SOURCE_SILENT ||
+			term <= journal->term)
+			continue;
+		snprintf(why, QUORUM_REASON_SIZE,
+				 "the rewind was interrupted, then %s became the leader of term %u",
+				 member->name, term);
+		return true;
+	}
+	return false;
+}
+
+static void
+place(PgqJournal *journal)
+{
+	if (!pgq_parking_back())
+		refuse_to_start("the rewound data could not be moved back");
+	enter(journal, PGQ_REWIND_PLACED);
+
+	/* the server has read the file that was here when it began to start */
+	LocalProcessControlFile(true);
+}
+
+/* ---- pg_rewind ---------------------------------------------------------------- */
+
+static bool
+run_pg_rewind(Told *told, const char *directory)
+{
+	static PgqSource source;
+	const char *arguments[] = {"--no-ensure-shutdown", "--progress", "-D", directory,
+		"--source-server", source.conninfo,
+	told->dry ? "--dry-run" : NULL, NULL};
+	TimestampTz start = GetCurrentTimestamp();
+	bool		done;
+
+	if (!pgq_source_make(&source, told->journal->source_host, told->journal->source_port))
+		return false;
+	done = pgq_program_run("pg_rewind", arguments,
+						   source.secret[0] != '\0' ? source.secret : NULL, note_line, told);
+	if (!done && told->error[0] == '\0')
+		strlcpy(told->error, "pg_rewind failed", sizeof(told->error));
+	if (done && !told->dry)
+		ereport(LOG,
+				(errmsg("quorum: pg_rewind took %.1f s",
+						TimestampDifferenceMilliseconds(start, GetCurrentTimestamp()) / 1000.0)));
+	return done;
+}
+
+static void
+note_line(const char *line, void *arg)
+{
+	Told	   *told = arg;
+	unsigned int high;
+	unsigned int low;
+	unsigned int tli;
+	const char *text = strncmp(line, "pg_rewind: ", 11) == 0 ? line + 11 : line;
+
+	if (sscanf(text, "servers diverged at WAL location %X/%X on timeline %u",
+			   &high, &low, &tli) == 3)
+	{
+		told->journal->fork.tli = tli;
+		told->journal->fork.lsn = ((uint64) high << 32) | low;
+	}
+	else if (sscanf(text, "rewinding from last common checkpoint at %X/%X", &high, &low) == 2)
+		told->journal->checkpoint = ((uint64) high << 32) | low;
+	else if (strncmp(text, "no rewind required", 18) == 0)
+		told->nothing_to_do = true;
+	else if (strncmp(text, "need to copy", 12) == 0)
+		told->writing = true;
+	else if (strncmp(text, "error: ", 7) == 0 || strncmp(text, "fatal: ", 7) == 0)
+		snprintf(told->error, sizeof(told->error), "pg_rewind: %s", text + 7);
+
+	if (!told->dry || told->error[0] != '\0')
+		ereport(LOG, (errmsg("quorum: pg_rewind: %s", text)));
+}
+
+static bool
+shut_down_cleanly(void)
+{
+	bool		crc_ok;
+	ControlFileData *control = get_controlfile(DataDir, &crc_ok);
+	bool		clean = crc_ok && (control->state == DB_SHUTDOWNED ||
+								   control->state == DB_SHUTDOWNED_IN_RECOVERY);
+
+	pfree(control);
+	return clean;
+}
+
+/* ---- the journal -------------------------------------------------------------- */
+
+/* The data directory is whole: the server boots as the standby it was. */
+static void
+give_up(PgqJournal *journal, const char *why)
+{
+	strlcpy(journal->reason, why, sizeof(journal->reason));
+	ereport(LOG,
+			(errmsg("quorum: this node was not rewound: %s", why),
+			 errdetail("Attempt %d in term %u.", journal->attempts, journal->term)));
+	enter(journal, PGQ_REWIND_FAILED);
+	pgq_parking_clean();
+}
+
+static void
+enter(PgqJournal *journal, PgqRewindPhase phase)
+{
+	journal->phase = phase;
+	if (!pgq_journal_write(journal))
+		refuse_to_start("the journal of the rewind could not be written");
+}
+
+static void
+refuse_to_start(const char *why)
+{
+	ereport(FATAL,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("quorum: this data directory cannot be started: %s", why),
+			 errdetail("Its rewind has not come to an end; \"%s\" tells more.",
+					   PGQ_REWIND_DIR "/journal"),
+			 errhint("Start it again when the cause is gone, or make a new base backup of the leader.")));
+	pg_unreachable();
 }

@@ -9,17 +9,18 @@
 
 /*
  * From the worker, after "recovering" was made durable: write the journal and restart
- * in place; the rewind itself happens in the next boot.  False when a rewind is not
- * possible; why (QUORUM_REASON_SIZE bytes) says for what reason.
+ * in place; the rewind itself happens in the next boot.  False when there will be none
+ * now, and why (QUORUM_REASON_SIZE bytes) says for what reason; asking again is cheap,
+ * and right: after a failure there is another attempt, later and later.
  */
 extern bool pgq_rewind_request(const QuorumMember *source, QuorumTerm term, char *why);
 
-/* From the worker: does a journal wait for pgq_rewind_verified()?  Cheap. */
+/* From the worker: does a rewind wait for pgq_rewind_verified()?  Cheap. */
 extern bool pgq_rewind_unverified(void);
 
 /*
- * From the worker, when this node acknowledges WAL of the term: the rewind is over,
- * the journal goes.  Milliseconds since it was asked for; < 0 when there was none.
+ * From the worker, when this node acknowledges WAL of the accepted term: the rewind is
+ * over, the journal goes.  Milliseconds since it was asked for; < 0 when there was none.
  */
 extern double pgq_rewind_verified(QuorumTerm term);
 

@@ -13,7 +13,8 @@ use QuorumCluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $cluster = QuorumCluster->new('acks', nodes => 3);
+# A diverged node that stays one.
+my $cluster = QuorumCluster->new('acks', nodes => 3, conf => 'quorum.auto_rewind = off');
 my $leader = $cluster->leader;
 
 $leader->safe_psql('postgres', 'CREATE TABLE t (id int, filler text)');

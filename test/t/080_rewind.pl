@@ -1,0 +1,94 @@
+# A leader that dies with WAL that nobody else has comes back by itself: it rewinds
+# against its successor and streams, under the same pid.  What is its own stays its own,
+# and a rewind that is interrupted anywhere is repeated.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use QuorumCluster;
+use Digest::MD5;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+my $cluster = QuorumCluster->new('rewind', nodes => 3);
+my $serial = 0;
+
+$cluster->leader->safe_psql('postgres', 'CREATE TABLE t (id int, filler text)');
+$cluster->wait_for_followers;
+
+# The leader flushes WAL that nobody has, and dies.  Returns it; another one leads then.
+sub diverge
+{
+	my $old = $cluster->leader;
+	$serial++;
+	kill 'STOP', split /\n/, $cluster->ask($old, 'SELECT pid FROM pg_stat_replication');
+	my $writer = $cluster->session($old);
+	$writer->send("INSERT INTO t SELECT -$serial, repeat('x', 100) FROM generate_series(1, 2000)");
+	$cluster->wait_until('WAL that only the old leader has', sub {
+		return $cluster->ask($old, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+	});
+	$cluster->kill_all($old);
+	$cluster->wait_for_leader(not => $old);
+	return $old;
+}
+
+# What belongs to the node: name and content of its files outside of PostgreSQL's data.
+sub own_files
+{
+	my ($node) = @_;
+	my $data = $node->data_dir;
+	my %own;
+
+	for my $file (glob("$data/*.conf $data/*.secret $data/*.key $data/own/* $data/PG_VERSION"))
+	{
+		$own{$file} = Digest::MD5::md5_hex(PostgreSQL::Test::Utils::slurp_file($file));
+	}
+	return \%own;
+}
+
+sub is_healthy
+{
+	my ($old, $what) = @_;
+
+	$cluster->wait_for_followers($old);
+	my $rows = $cluster->ask($cluster->leader, 'SELECT count(*), sum(id) FROM t');
+	my $lsn = $cluster->ask($cluster->leader, 'SELECT pg_current_wal_flush_lsn()');
+	$cluster->wait_until('replay', sub {
+		return ($cluster->ask($old, "SELECT pg_last_wal_replay_lsn() >= '$lsn'") // '') eq 't';
+	});
+	is($cluster->ask($old, 'SELECT count(*), sum(id) FROM t'), $rows, "$what: it holds what the leader holds");
+	ok(!-e $old->data_dir . '/pg_quorum/pgsql_tmp.rewind/journal', "$what: nothing of the rewind is left");
+	return;
+}
+
+# ---- a former leader comes back -------------------------------------------------
+
+my $old = diverge();
+$old->append_conf('postgresql.conf', "# a line of its own\n");
+$old->append_conf('postgresql.auto.conf', "work_mem = '5MB'\n");
+$old->append_conf('pg_hba.conf', "# a line of its own\n");
+mkdir $old->data_dir . '/own';
+PostgreSQL::Test::Utils::append_to_file($old->data_dir . '/own/notes', "not the server's\n");
+PostgreSQL::Test::Utils::append_to_file($old->data_dir . '/server.key', "not another's\n");
+my $own = own_files($old);
+my $offset = $cluster->log_size($old);
+my $began = time();
+$cluster->start($old);
+my $pid = $cluster->postmaster_pid($old);
+
+is_healthy($old, 'a former leader');
+note(sprintf('%.1f s from its start', time() - $began));
+is($cluster->postmaster_pid($old), $pid, 'it did so under one pid');
+is_deeply(own_files($old), $own, 'its own files are what they were');
+is($cluster->ask($old, 'SHOW work_mem'), '5MB', 'its own settings are in force');
+is($cluster->ask($old, 'SHOW quorum.node_name'), $old->{quorum_name}, 'it is who it was');
+is($cluster->ask($old, 'SELECT count(*) FROM t WHERE id = -1'), '0', 'what nobody else had is gone');
+
+my $log = PostgreSQL::Test::Utils::slurp_file($old->logfile, $offset);
+unlike($log, qr/voted for/, 'it gave no vote meanwhile');
+like($log, qr/pg_rewind: servers diverged/, 'pg_rewind brought it back');
+
+done_testing();
