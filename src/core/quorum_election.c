@@ -190,6 +190,7 @@ quorum_leader_lost(QuorumNode *node, QuorumUpdate *update, QuorumLossReason why)
 	node->probe_at = QUORUM_NEVER;
 	node->leader_closing = false;
 	node->leader_gate_open = false;
+	node->rewind_granted = false;
 	node->promise_until = 0;
 	node->boot_hold = false;
 	plan_election(node);

@@ -63,6 +63,32 @@ quorum_rule_held(const QuorumNode *node, const QuorumSyncRule *rule, QuorumLsn l
 	return held_by_quorum(node, rule) >= lsn;
 }
 
+/*
+ * S8: who rewinds itself neither votes nor stands until it is whole again.  So that the
+ * cluster survives the loss of this leader meanwhile, a majority must stay whole; when it
+ * is not anyway, one at a time.
+ */
+static bool
+may_rewind(const QuorumNode *node, QuorumNodeId id)
+{
+	int			others = 0;
+
+	if (!node->gate_open)
+		return false;
+	for (int i = 0; i < node->hard.members.count; i++)
+	{
+		const QuorumPeer *peer = &node->peers[i];
+
+		/* Of two that wait, the lower id goes first. */
+		if (peer->id != id && (peer->recovering || (peer->diverged && peer->id < id)) &&
+			quorum_members_votes(&node->hard.members, peer->id))
+			others++;
+	}
+	return others == 0 || !quorum_members_votes(&node->hard.members, id) ||
+		quorum_members_vote_count(&node->hard.members) - others - 1 >=
+		quorum_members_majority(&node->hard.members);
+}
+
 static void
 send_heartbeat(QuorumNode *node, QuorumUpdate *update, QuorumNodeId to)
 {
@@ -71,6 +97,7 @@ send_heartbeat(QuorumNode *node, QuorumUpdate *update, QuorumNodeId to)
 	beat->sent_at = node->now.boot;
 	beat->lease_us = node->config.lease_us;
 	beat->gate_open = node->gate_open;
+	beat->rewind_granted = may_rewind(node, to);
 	beat->quorum_lsn = node->quorum_lsn;
 	for (int i = 0; i < node->hard.members.count; i++)
 	{
@@ -253,6 +280,7 @@ accept_leader(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *beat)
 		node->hard_dirty = true;
 	}
 	node->leader_gate_open = beat->gate_open;
+	node->rewind_granted = beat->rewind_granted;
 	if (beat->quorum_lsn > node->quorum_lsn)
 		node->quorum_lsn = beat->quorum_lsn;
 	take_gossip(node, beat);

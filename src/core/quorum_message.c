@@ -240,6 +240,7 @@ put_body(Writer *w, const QuorumMessage *message)
 			put_uint(w, (uint64_t) message->sent_at, 8);
 			put_uint(w, (uint64_t) message->lease_us, 8);
 			put_uint(w, message->gate_open, 1);
+			put_uint(w, message->rewind_granted, 1);
 			put_uint(w, message->quorum_lsn, 8);
 			put_gossip(w, message);
 			break;
@@ -297,6 +298,7 @@ get_body(Reader *r, QuorumMessage *message)
 			message->sent_at = get_time(r);
 			message->lease_us = get_time(r);
 			message->gate_open = get_bool(r);
+			message->rewind_granted = get_bool(r);
 			message->quorum_lsn = get_uint(r, 8);
 			get_gossip(r, message);
 			break;

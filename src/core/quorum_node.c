@@ -123,7 +123,7 @@ on_facts(QuorumNode *node, QuorumUpdate *update, const QuorumFacts *facts)
 	}
 	/* S8: what is about to lose WAL does not vote, from before it loses it. */
 	if (facts->diverged && node->config.auto_rewind && node->role == QUORUM_ROLE_FOLLOWER &&
-		node->leader != QUORUM_NO_NODE && node->leader_gate_open && !node->leader_closing)
+		node->leader != QUORUM_NO_NODE && node->rewind_granted && !node->leader_closing)
 	{
 		node->hard_dirty = node->hard_dirty || !node->hard.recovering;
 		node->hard.recovering = true;

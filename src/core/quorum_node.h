@@ -87,6 +87,7 @@ typedef struct QuorumNode
 	QuorumNodeId successor;		/* whom it wants to lead next; 0 = any */
 	bool		removed;		/* a newer member set does not name this node */
 	bool		leader_gate_open;	/* as the leader says */
+	bool		rewind_granted; /* likewise */
 	QuorumWalPos gossip_position;	/* own position, as the leader last told it to everybody */
 	QuorumLsn	reported_flush; /* stream_flush of the last ack */
 	QuorumTime	election_at;	/* mono: when to stand; QUORUM_NEVER = not planned */

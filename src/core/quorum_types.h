@@ -190,6 +190,7 @@ typedef struct QuorumMessage
 	QuorumTime	sent_at;		/* HEARTBEAT: leader's boot clock; ACK: echoed */
 	QuorumTime	lease_us;		/* HEARTBEAT */
 	bool		gate_open;		/* HEARTBEAT */
+	bool		rewind_granted; /* HEARTBEAT: the receiver may rewind itself now if it has to */
 	QuorumLsn	quorum_lsn;		/* HEARTBEAT: known to be held by the quorum */
 	int			gossip_count;	/* HEARTBEAT */
 	QuorumGossip gossip[QUORUM_MAX_NODES];

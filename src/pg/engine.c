@@ -127,6 +127,32 @@ driver_fence(void *arg, const QuorumFence *fence)
 	return true;
 }
 
+/*
+ * R17: nobody leads, and a history of a timeline of which nothing arrived here forbids
+ * to stand.  If nobody else has its WAL either, the cluster would wait for ever: forget
+ * it.  If somebody has, that one wins and the history comes again.
+ */
+static void
+forget_useless_history(const QuorumFacts *facts)
+{
+	static QuorumTime since;
+	QuorumTime	now = (QuorumTime) pgq_now_mono();
+
+	if (facts->promotable || facts->phase != QUORUM_PHASE_STANDBY || facts->streaming ||
+		node.leader != QUORUM_NO_NODE || facts->position.tli == 0)
+	{
+		since = 0;
+		return;
+	}
+	if (since == 0)
+		since = now;
+	if (now - since < node.config.lease_us)
+		return;
+	pg_atomic_write_u64(&pgq_shared->forget_above, facts->position.tli);
+	pgq_request_restart(PGQ_RESTART_IMMEDIATE,
+						"nobody leads, and the newest timeline history on its disk fits no WAL");
+}
+
 static bool
 driver_read_facts(void *arg, QuorumEvent *facts)
 {
@@ -135,6 +161,7 @@ driver_read_facts(void *arg, QuorumEvent *facts)
 	facts->now = instant();
 	pgq_facts_read(&facts->u.facts);
 	facts->u.facts.sync_ready = sync_ready;
+	forget_useless_history(&facts->u.facts);
 	facts->u.facts.promotion_failed = promotion_failed_term != 0 &&
 		promotion_failed_term == node.hard.term;
 	return true;
