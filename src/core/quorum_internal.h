@@ -43,6 +43,9 @@ extern void quorum_peer_heard(QuorumNode *node, const QuorumMessage *message);
 /* Follower: its promise to a leader runs, or this node leads. */
 extern bool quorum_promise_active(const QuorumNode *node);
 
+/* Until when, on the sender's boot clock, whoever acknowledged that heartbeat keeps its promise. */
+extern QuorumTime quorum_lease_end(QuorumTime sent_at, QuorumTime lease_us);
+
 /* Leader: recompute lease_until from the acknowledged heartbeats. */
 extern void quorum_lease_renew(QuorumNode *node);
 extern bool quorum_lease_valid(const QuorumNode *node);

@@ -159,7 +159,7 @@ quorum_become_leader(QuorumNode *node, QuorumUpdate *update)
 	node->caught_up_lsn = 0;
 	memset(&node->transfer, 0, sizeof(node->transfer));
 	for (int i = 0; i < QUORUM_MAX_NODES; i++)
-		node->peers[i].acked_sent_at = 0;
+		node->peers[i].acked_until = 0;
 	quorum_membership_restamp(node);
 	quorum_lease_renew(node);
 	quorum_emit_note(update, QUORUM_NOTE_ELECTED, node->hard.term, QUORUM_NO_NODE, 0);
@@ -307,6 +307,7 @@ quorum_on_heartbeat(QuorumNode *node, QuorumUpdate *update, const QuorumMessage 
 	}
 	accept_leader(node, update, message);
 	quorum_emit_ack(node, update, QUORUM_MSG_HEARTBEAT_ACK, message->from, message->sent_at);
+	update->messages[update->message_count - 1].lease_us = message->lease_us;
 }
 
 void
@@ -322,8 +323,14 @@ quorum_on_heartbeat_ack(QuorumNode *node, QuorumUpdate *update, const QuorumMess
 	 */
 	if (node->role != QUORUM_ROLE_LEADER || peer == NULL || message->term != node->hard.term)
 		return;
-	if (message->sent_at > peer->acked_sent_at && message->sent_at <= node->now.boot)
-		peer->acked_sent_at = message->sent_at;
+	if (message->sent_at > 0 && message->sent_at <= node->now.boot &&
+		message->lease_us <= QUORUM_NEVER / 4)
+	{
+		QuorumTime	until = quorum_lease_end(message->sent_at, message->lease_us);
+
+		if (until > peer->acked_until)
+			peer->acked_until = until;
+	}
 	quorum_lease_renew(node);
 }
 

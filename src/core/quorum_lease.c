@@ -7,7 +7,8 @@
  *
  * Rules (docs/protocol.md):
  *	L1	A lease starts at the send time of the heartbeat that a majority of voters
- *		acknowledged, never at the time the acknowledgement came in.
+ *		acknowledged, never at the time the acknowledgement came in, and has the
+ *		length that this heartbeat asked for, whatever the setting says by now.
  *	L2	A follower's promise lasts the full lease from the time of receipt; the
  *		leader's lease is shorter by twice the clock drift and a margin.
  *	L3	A promise survives a restart: whoever boots waits out the longest lease it
@@ -33,14 +34,19 @@ quorum_promise_active(const QuorumNode *node)
 	return node->now.mono < node->promise_until;
 }
 
+QuorumTime
+quorum_lease_end(QuorumTime sent_at, QuorumTime lease_us)
+{
+	return sent_at + lease_us - lease_us / 1000 * 2 * QUORUM_DRIFT_PERMILLE -
+		QUORUM_LEASE_MARGIN_US;
+}
+
 void
 quorum_lease_renew(QuorumNode *node)
 {
-	uint64_t	sent_at[QUORUM_MAX_NODES];
+	uint64_t	until[QUORUM_MAX_NODES];
 	int			count = 0;
-	uint64_t	start;
-	QuorumTime	length;
-	QuorumTime	until;
+	QuorumTime	end;
 
 	quorum_assert(node->role == QUORUM_ROLE_LEADER);
 	for (int i = 0; i < node->hard.members.count; i++)
@@ -49,17 +55,14 @@ quorum_lease_renew(QuorumNode *node)
 
 		if (!quorum_members_votes(&node->hard.members, id))
 			continue;
-		sent_at[count++] = id == node->hard.node_id ?
-			(uint64_t) node->now.boot : (uint64_t) node->peers[i].acked_sent_at;
+		until[count++] = id == node->hard.node_id ?
+			(uint64_t) quorum_lease_end(node->now.boot, node->config.lease_us) :
+			(uint64_t) node->peers[i].acked_until;
 	}
-	start = quorum_nth_largest(sent_at, count, quorum_members_majority(&node->hard.members));
-	if (start == 0)
-		return;
-	length = node->config.lease_us - node->config.lease_us / 1000 * 2 * QUORUM_DRIFT_PERMILLE -
-		QUORUM_LEASE_MARGIN_US;
-	until = (QuorumTime) start + length;
-	if (until > node->lease_until)
-		node->lease_until = until;
+	end = (QuorumTime) quorum_nth_largest(until, count,
+										  quorum_members_majority(&node->hard.members));
+	if (end > node->lease_until)
+		node->lease_until = end;
 }
 
 bool

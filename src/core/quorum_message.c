@@ -247,6 +247,7 @@ put_body(Writer *w, const QuorumMessage *message)
 		case QUORUM_MSG_HEARTBEAT_ACK:
 		case QUORUM_MSG_STATUS:
 			put_uint(w, (uint64_t) message->sent_at, 8);
+			put_uint(w, (uint64_t) message->lease_us, 8);
 			put_uint(w, message->stream_term, 4);
 			put_uint(w, message->stream_flush, 8);
 			put_uint(w, message->replay_lsn, 8);
@@ -305,6 +306,7 @@ get_body(Reader *r, QuorumMessage *message)
 		case QUORUM_MSG_HEARTBEAT_ACK:
 		case QUORUM_MSG_STATUS:
 			message->sent_at = get_time(r);
+			message->lease_us = get_time(r);
 			message->stream_term = (QuorumTerm) get_uint(r, 4);
 			message->stream_flush = get_uint(r, 8);
 			message->replay_lsn = get_uint(r, 8);

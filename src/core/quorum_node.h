@@ -23,7 +23,7 @@ typedef struct QuorumPeer
 	bool		diverged;
 	QuorumTerm	stream_term;
 	QuorumLsn	stream_flush;
-	QuorumTime	acked_sent_at;	/* leader: own boot clock when the newest acked heartbeat left */
+	QuorumTime	acked_until;	/* leader: own boot clock until which its promise surely lasts */
 	bool		denies_leading; /* since our boot it told us, in our boot term or later, that it
 								 * does not lead: no lease of before our boot can be its */
 	QuorumTime	later_term_since;	/* mono: says a later term than ours since then; 0 = does not */

@@ -188,7 +188,7 @@ typedef struct QuorumMessage
 	QuorumTime	retry_after_us; /* *_REPLY: rest of the voter's promise */
 
 	QuorumTime	sent_at;		/* HEARTBEAT: leader's boot clock; ACK: echoed */
-	QuorumTime	lease_us;		/* HEARTBEAT */
+	QuorumTime	lease_us;		/* HEARTBEAT; ACK: echoed */
 	bool		gate_open;		/* HEARTBEAT */
 	bool		rewind_granted; /* HEARTBEAT: the receiver may rewind itself now if it has to */
 	QuorumLsn	quorum_lsn;		/* HEARTBEAT: known to be held by the quorum */

@@ -23,6 +23,7 @@ ack(QuorumNodeId from, QuorumTime sent_at, QuorumTerm stream_term, QuorumLsn flu
 
 	message.position = (QuorumWalPos) {1, 1000};
 	message.sent_at = sent_at;
+	message.lease_us = LEASE;
 	message.stream_term = stream_term;
 	message.stream_flush = flush;
 	(void) test_message(&host, &message);
@@ -56,6 +57,11 @@ leases(void)
 	ack(3, host.now.boot + 1000 * MS, 0, 0);
 	test_claim(host.view.lease_until_boot < sent + LEASE,
 			   "an ack of what was never sent counts nothing");
+	host.node.config.lease_us = 10 * LEASE;
+	(void) test_tick_at(&host, host.now.mono + 10 * MS);
+	test_claim(host.view.lease_until_boot < sent + LEASE,
+			   "a longer lease in the settings does not stretch what was promised");
+	host.node.config.lease_us = LEASE;
 	(void) test_tick_at(&host, host.now.mono + LEASE);
 	test_claim(host.node.role == QUORUM_ROLE_FOLLOWER,
 			   "without further acks the leader steps down");

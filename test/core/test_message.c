@@ -54,6 +54,7 @@ fill_body(QuorumMessage *message)
 			message->sent_at = (QuorumTime) some(0, INT64_MAX);
 			message->lease_us = (QuorumTime) some(0, INT64_MAX);
 			message->gate_open = some(0, 1) == 1;
+			message->rewind_granted = some(0, 1) == 1;
 			message->quorum_lsn = quorum_random_next(&dice);
 			message->gossip_count = (int) some(0, QUORUM_MAX_NODES);
 			for (int i = 0; i < message->gossip_count; i++)
@@ -64,6 +65,7 @@ fill_body(QuorumMessage *message)
 		case QUORUM_MSG_HEARTBEAT_ACK:
 		case QUORUM_MSG_STATUS:
 			message->sent_at = (QuorumTime) some(0, INT64_MAX);
+			message->lease_us = (QuorumTime) some(0, INT64_MAX);
 			message->stream_term = (QuorumTerm) some(0, UINT32_MAX);
 			message->stream_flush = quorum_random_next(&dice);
 			message->replay_lsn = quorum_random_next(&dice);
@@ -74,7 +76,8 @@ fill_body(QuorumMessage *message)
 			break;
 		case QUORUM_MSG_RESIGN:
 			message->resign = (QuorumResignReason) some(QUORUM_RESIGN_POSTMASTER_DIED,
-														QUORUM_RESIGN_PROMOTION);
+														QUORUM_RESIGN_LATER_TERM);
+			message->node_id = (QuorumNodeId) some(0, 99);
 			break;
 		case QUORUM_MSG_INVITE:
 			message->cluster_id[3] = 7;
