@@ -18,7 +18,7 @@ use Time::HiRes qw(time sleep);
 
 my $rate = 200;           # rows a second
 my $serve_limit = 30;     # seconds until a new leader must have served
-my $return_limit = 60;    # seconds until a node brought back must stream or ask for a rewind
+my $return_limit = 60;    # seconds until a node brought back must stream
 my $calm = 1;             # seconds watched after a new leader served
 my $held = 0.03;          # seconds a line waits for an earlier one of another node
 
@@ -101,7 +101,8 @@ sub watch_servers
 		{
 			$line =~ /^(\d+\.\d+) \w+:  quorum: (.*)/ or next;
 			my ($at, $text) = ($1, $2);
-			$node->{needs_rewind} = 1 if $text =~ /needs a rewind/;
+			$node->{stays_away} = $1 if $text =~ /^no rewind: (.*)/;
+			$node->{following_at} = $at if $text =~ /^following /;
 			story_line($at, $node->{name}, words_for($text)) if defined $fault_at && $at >= $fault_at - 0.001;
 		}
 	}
@@ -234,7 +235,8 @@ sub bring_back
 {
 	my ($node) = @_;
 
-	$node->{needs_rewind} = 0;
+	$node->{stays_away} = undef;
+	$node->{following_at} = 0;
 	$node->{back_at} = $option{fault} eq 'switchover' ? $fault_at : time();
 	return if $option{fault} eq 'switchover';
 	if ($option{fault} eq 'freeze')
@@ -251,6 +253,8 @@ sub bring_back
 	}
 }
 
+my @rejoins;              # ms from when the old leader could run until it streams again
+
 # Returns the gap, and whether the same servers can be used for the next round.
 sub round
 {
@@ -266,15 +270,20 @@ sub round
 	my $gap = gap_ms();
 
 	bring_back($leader);
-	wait_for_answer($return_limit, "$leader->{name} streams again or asks for a rewind",
-		sub { $leader->{needs_rewind} || $cluster->all_stream($successor) });
+	wait_for_answer($return_limit, "$leader->{name} streams again", sub {
+		$leader->{stays_away}
+		  || $leader->{following_at} >= $leader->{back_at} && $cluster->all_stream($successor);
+	});
 	$gap = max($gap, gap_ms()) if $option{fault} eq 'freeze';
 	watch_for($held);
 	print_waiting(time());
 	$story = 0;
+	my $rejoin = 1000 * ($leader->{following_at} - $leader->{back_at});
+	push @rejoins, $rejoin if !$leader->{stays_away};
 	printf "round %d: no write was acknowledged for %.0f ms; %s\n", $number, $gap,
-	  $leader->{needs_rewind} ? "$leader->{name} needs a rewind" : "$leader->{name} streams from $successor->{name}";
-	return ($gap, !$leader->{needs_rewind});
+	  $leader->{stays_away} ? "$leader->{name} cannot come back: $leader->{stays_away}"
+	  : sprintf('%s streams again %.0f ms after it could', $leader->{name}, $rejoin);
+	return ($gap, !$leader->{stays_away});
 }
 
 # ---- clusters ------------------------------------------------------------------------------
@@ -307,6 +316,9 @@ sub verify
 	return (scalar @acked, scalar @missing);
 }
 
+# Of sorted values.
+sub median { return ($_[ $#_ / 2 ] + $_[ @_ / 2 ]) / 2 }
+
 sub drill
 {
 	my (@gaps, $acked, $lost);
@@ -322,11 +334,14 @@ sub drill
 		$acked += $there;
 		$lost += $missing;
 		next if $number == $option{rounds};
-		print "the old leader cannot follow without a rewind: new servers for the next round\n";
+		print "new servers for the next round\n";
 		$cluster->destroy;
 	}
 	@gaps = sort { $a <=> $b } @gaps;
-	my $median = ($gaps[ $#gaps / 2 ] + $gaps[ @gaps / 2 ]) / 2;
+	my $median = median(@gaps);
+	@rejoins = sort { $a <=> $b } @rejoins;
+	printf "old leader streams again: rounds=%d rejoin_ms_min=%.0f rejoin_ms_median=%.0f rejoin_ms_max=%.0f\n",
+	  scalar @rejoins, $rejoins[0], median(@rejoins), $rejoins[-1] if @rejoins;
 	print "writes refused with an error: ${\($refused // 0)}, without an answer: ${\($unknown // 0)}\n";
 	return (sprintf("drill: fault=%s rounds=%d gap_ms_min=%.0f gap_ms_median=%.0f gap_ms_max=%.0f acked=%d lost=%d",
 			$option{fault}, $option{rounds}, $gaps[0], $median, $gaps[-1], $acked, $lost), $lost);
