@@ -47,6 +47,27 @@ $(OBJS): $(SRC_HEADERS) build/flags
 build/flags: FORCE
 	@mkdir -p build
 	@echo '$(PGXS) $(CC) $(CPPFLAGS) $(CFLAGS)' | cmp -s - $@ || echo '$(PGXS) $(CC) $(CPPFLAGS) $(CFLAGS)' > $@
+
+# The command: PGXS makes either a library or a program in one Makefile, so this one is ours.
+BIN_SRC = $(sort $(wildcard src/bin/*.c))
+BIN_OBJS = $(BIN_SRC:src/bin/%.c=build/bin/%.o)
+BIN_VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" control/pg_quorum.control)
+
+all: build/bin/pg_quorum
+build/bin/pg_quorum: $(BIN_OBJS)
+	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_EX) -L$(pkglibdir) -lpgfeutils $(libpq_pgport) -lm -o $@
+build/bin/%.o: src/bin/%.c $(wildcard src/bin/*.h) build/flags
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -DFRONTEND -DPGQ_COMMAND_VERSION='"$(BIN_VERSION)"' $(CPPFLAGS) -I$(includedir) -c -o $@ $<
+
+install: install-bin
+install-bin: build/bin/pg_quorum
+	$(MKDIR_P) '$(DESTDIR)$(bindir)'
+	$(INSTALL_PROGRAM) $< '$(DESTDIR)$(bindir)/pg_quorum'
+uninstall: uninstall-bin
+uninstall-bin:
+	rm -f '$(DESTDIR)$(bindir)/pg_quorum'
+.PHONY: install-bin uninstall-bin
 else
 all install uninstall installcheck:
 	@echo "$(PG_CONFIG) does not name a PostgreSQL with PGXS: install postgresql-server-dev-NN (sudo test/install-deps.sh) or set PG_CONFIG" >&2; exit 1

@@ -1,0 +1,227 @@
+# The command pg_quorum: a cluster from nothing, looked at, and told what is wrong with it.
+#
+# init makes a server in an empty directory, two joins make it three; status, check and uri
+# are asked of any member, with the leader, without it, and with nobody left.  Whatever is
+# wrong has an exit code of its own, a message, and a hint.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use IPC::Run ();
+use JSON::PP ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+my $base = PostgreSQL::Test::Utils::tempdir();
+my $sockets = PostgreSQL::Test::Utils::tempdir_short();
+my $token = "$base/token";
+my %port = map { $_ => [ map { PostgreSQL::Test::Cluster::get_free_port() } 1, 2 ] } 1 .. 4;
+my @settings = ("--set=unix_socket_directories=$sockets", '--set=shared_buffers=16MB',
+	'--set=max_wal_senders=12', '--set=quorum.lease_duration=1000');
+
+delete @ENV{ grep { /^PG(DATA|HOST|PORT|USER|DATABASE|PASS|SERVICE|_QUORUM)/ } keys %ENV };
+$ENV{LC_ALL} = 'C';
+
+# Exit code, standard output and standard error of a run of the command.
+sub command
+{
+	my (@arguments) = @_;
+	my $input = ref $arguments[0] ? ${ shift @arguments } : '';
+	my ($out, $err) = ('', '');
+
+	IPC::Run::run([ 'pg_quorum', @arguments ], '<', \$input, '>', \$out, '2>', \$err,
+		IPC::Run::timeout(180));
+	return ($? >> 8, $out, $err);
+}
+
+sub directory { return "$base/n$_[0]"; }
+sub place { return ('-D', directory($_[0]), "--name=n$_[0]", "--address=127.0.0.1:$port{$_[0]}[1]", "--port=$port{$_[0]}[0]"); }
+
+sub refused
+{
+	my ($what, $code, $message, @arguments) = @_;
+	my ($rc, $out, $err) = command(@arguments);
+
+	is($rc, $code, "$what: exit code $code") or diag($out, $err);
+	like($err, $message, "$what: says why");
+	like($err, qr/hint: /, "$what: says what to do");
+}
+
+# The answer of status --json, once $check likes it.
+sub status_when
+{
+	my ($what, $check, @arguments) = @_;
+	my $until = time() + 60;
+	my ($rc, $out, $err, $status);
+
+	while (time() < $until)
+	{
+		($rc, $out, $err) = command('status', '--json', @arguments);
+		$status = eval { JSON::PP::decode_json($out) };
+		return ($status, $rc) if $status && $check->($status);
+		usleep(50_000);
+	}
+	die "waited in vain for: $what\n$out$err";
+}
+
+sub member { my ($status, $name) = @_; return (grep { $_->{name} eq $name } @{ $status->{members} })[0]; }
+
+sub log_of { return -e directory($_[0]) . '/server.log' ? slurp_file(directory($_[0]) . '/server.log') : ''; }
+
+sub postmaster
+{
+	my ($number) = @_;
+	open(my $file, '<', directory($number) . '/postmaster.pid') or return undef;
+	my $pid = <$file>;
+	chomp $pid;
+	return $pid;
+}
+
+# The postmaster and its children, dead and gone.
+sub kill_node
+{
+	my ($number) = @_;
+	my $postmaster = postmaster($number) // return;
+	my @pids = ($postmaster);
+
+	for my $stat (glob('/proc/[0-9]*/stat'))
+	{
+		open(my $file, '<', $stat) or next;
+		push @pids, $1 if (<$file> // '') =~ /^(\d+) \(.*\) \S $postmaster /s;
+	}
+	kill 'KILL', @pids;
+	my $until = time() + 30;
+	usleep(20_000) while time() < $until && grep { -d "/proc/$_" && slurp_file("/proc/$_/stat") !~ /\) Z / } @pids;
+	unlink directory($number) . '/postmaster.pid';
+}
+
+END
+{
+	my $status = $?;
+	if (!Test::More->builder->is_passing)
+	{
+		for my $number (1 .. 4)
+		{
+			my @lines = split /\n/, log_of($number);
+			splice @lines, 0, @lines - 40 if @lines > 40;
+			diag("---- n$number"), diag($_) for @lines;
+		}
+	}
+	kill_node($_) for 1 .. 4;
+	$? = $status;
+}
+
+# ---- options ---------------------------------------------------------------------
+
+for my $name ('', qw(init join token status check uri switchover remove replace pause resume force))
+{
+	my ($rc, $out) = command($name || (), '--help');
+	is($rc, 0, "--help $name");
+	like($out, qr/Usage:/, "--help $name shows how to use it");
+}
+refused('unknown subcommand', 4, qr/no subcommand "promote"/, 'promote');
+refused('unknown option', 4, qr/unrecognized option/, 'status', '--colour');
+refused('password on the command line', 4, qr/can be read by everyone/, 'status', '-d', 'host=/ password=x');
+refused('nobody there', 3, qr/no member of a cluster/, 'status', '-h', '127.0.0.1', '-p', $port{4}[0]);
+refused('init without an address', 1, qr/address of this node is not known/, 'init', '--initdb', '-D', directory(1));
+refused('join without a token', 4, qr/no token given/, 'join', place(2));
+refused('join with a token that is none', 4, qr/token is not valid/, 'join', place(2), 'abc');
+
+# ---- three nodes from nothing -------------------------------------------------------
+
+my ($rc, $out, $err) = command('init', '--initdb', place(1), @settings, "--token-file=$token");
+is($rc, 0, 'init makes a cluster of one') or BAIL_OUT($out . $err . log_of(1));
+is((stat $token)[2] & 07777, 0600, 'the token is readable by its owner only');
+is((stat directory(1) . '/pg_quorum.secret')[2] & 07777, 0600, 'and so is the secret');
+unlike($out . $err, qr/pgq1\./, 'a token that goes to a file is not printed');
+
+refused('a token cut off', 4, qr/check sum/, 'join', place(2), substr(slurp_file($token), 0, 80));
+refused('a bad name', 4, qr/not a valid node name/, 'join', place(2), '--name=N2', "\@$token");
+refused('the name of another', 1, qr/named "n1" exists/, 'join', place(2), '--name=n1', "\@$token");
+refused('the address of another', 1, qr/exists already: "n1"/, 'join', place(2), "--address=127.0.0.1:$port{1}[1]", "\@$token");
+refused('a port in use', 1, qr/is in use/, 'join', place(2), "--port=$port{1}[0]", "\@$token");
+refused('a directory in use', 1, qr/is not empty/, 'join', place(2), '-D', directory(1), "\@$token");
+ok(!-e directory(2), 'whoever is refused has copied nothing');
+
+(($rc, $out) = command('status', '--token', "\@$token"));
+is($rc, 1, 'one node is degraded');
+like($out, qr/^ degraded: leader n1/, 'and says so');
+
+($rc, $out, $err) = command('join', place(2), @settings, "\@$token");
+is($rc, 0, 'the second joins, the token from a file') or BAIL_OUT($out . $err . log_of(2));
+{
+	my $text = slurp_file($token);
+	($rc, $out, $err) = command(\$text, 'join', place(3), @settings, '-');
+	is($rc, 0, 'the third joins, the token from standard input') or BAIL_OUT($out . $err . log_of(3));
+}
+my $conf = slurp_file(directory(3) . '/postgresql.auto.conf');
+like($conf, qr/^quorum\.node_name = 'n3'$/m, 'a copy has its own name');
+unlike($conf, qr/'n1'/, 'and nothing of the leader\'s identity');
+ok(!-e directory(3) . '/pg_quorum.joining', 'nothing is left of joining');
+
+# ---- looking --------------------------------------------------------------------------
+
+my ($status, $code) = status_when('healthy', sub { $_[0]{status} eq 'healthy' }, '-D', directory(2));
+is($code, 0, 'three nodes are healthy');
+is($status->{leader}, 'n1', 'status of a follower names the leader');
+is_deeply([ sort map { "$_->{name} $_->{kind} $_->{state}" } @{ $status->{members} } ],
+	[ 'n1 voter serves', 'n2 voter streams', 'n3 voter streams' ], 'and what each one does');
+is_deeply([ sort keys %{ $status->{members}[0] } ],
+	[ sort qw(name node_id kind role state answers reachable said_by host port quorum_port version timeline
+			lsn lag_bytes lag_seconds last_heard_seconds priority in_sync_rule electable reason) ],
+	'the keys of a member are those of the manual');
+
+($rc, $out) = command('check', '-D', directory(3));
+is($rc, 0, 'check finds nothing wrong') or diag($out);
+like($out, qr/^ok +a failover would work now; n[23] would win/m, 'and says who would win');
+
+($rc, $out) = command('token', '-D', directory(2));
+is($rc, 0, 'a follower prints the token as well');
+my ($second_token) = $out =~ /(pgq1\.\S+)/;
+($rc, $out) = command('status', '--token', $second_token);
+is($rc, 0, 'with which every member can be asked');
+
+($rc, my $uri) = command('uri', '-D', directory(2), '--user=quorum_replicator');
+chomp $uri;
+is($uri, "postgresql://quorum_replicator\@127.0.0.1:$port{1}[0],127.0.0.1:$port{2}[0],127.0.0.1:$port{3}[0]"
+	. '/postgres?target_session_attrs=read-write&connect_timeout=3', 'the string for applications');
+$ENV{PGPASSFILE} = directory(2) . '/pg_quorum.pgpass';
+my ($leads) = IPC::Run::run([ 'psql', '-XAtq', '-d', $uri, '-c', 'SELECT quorum.is_leader()' ], '>', \$out);
+is($out, "t\n", 'leads to the leader');
+
+refused('switchover to nobody', 1, qr/no member "n9"/, 'switchover', '-D', directory(2), '--to=n9');
+refused('removing nobody', 1, qr/no member "n9"/, 'remove', '-y', '-D', directory(2), 'n9');
+
+# ---- with some of them gone -------------------------------------------------------------
+
+kill_node(1);
+($status, $code) = status_when('a new leader', sub { ($_[0]{leader} // 'n1') ne 'n1' && !member($_[0], 'n1')->{reachable} },
+	'--token', $second_token);
+is($code, 1, 'without the first leader the cluster is degraded');
+my $leader = $status->{leader};
+my $gone = member($status, 'n1');
+is($gone->{state}, 'unreachable', 'the lost one is unreachable');
+is($gone->{said_by}, $leader, 'as the new leader says');
+($rc, $out) = command('status', '--token', $second_token);
+like($out, qr/^ n1\* +- +voter +unreachable/m, 'the table marks who does not speak for itself');
+($rc, $out) = command('check', '--token', $second_token);
+is($rc, 1, 'check fails');
+like($out, qr/^FAIL +n1 is unreachable/m, 'because of it');
+($rc, $out) = command('uri', '--token', $second_token);
+like($out, qr/^postgresql:\/\/127\.0\.0\.1:$port{substr $leader, 1}[0],/, 'the string begins with the new leader');
+
+kill_node(substr $leader, 1);
+my ($last) = grep { $_ ne 'n1' && $_ ne $leader } qw(n1 n2 n3);
+($status, $code) = status_when('no leader', sub { !defined $_[0]{leader} }, '--token', $second_token);
+is($code, 2, 'one of three has no leader');
+ok(member($status, $last)->{answers}, 'the last one answers');
+refused('switchover without a leader', 2, qr/no leader serves/, 'switchover', '--token', $second_token);
+
+kill_node(substr $last, 1);
+refused('all gone', 3, qr/no member of a cluster/, 'status', '--token', $second_token);
+
+done_testing();
