@@ -70,6 +70,9 @@ check 'simulator, scenarios and unit tests include no part of the shell' \
 
 check 'PG_VERSION_NUM stands in compat.h only' "$(grep -n PG_VERSION_NUM src/core/* src/pg/* | grep -v '^src/pg/compat.h:')"
 
+check 'pg_noreturn (compat.h) instead of pg_attribute_noreturn(), which 18 does not know' \
+	"$(grep -n pg_attribute_noreturn src/core/* src/pg/* | grep -v '^src/pg/compat.h:')"
+
 check 'every file of the shell has a layer, and includes nothing of a later one' \
 	"$(echo "$layers" | awk '
 		FNR == NR && FILENAME == "-" { for (i = 1; i <= NF; i++) layer[$i] = NR; next }

@@ -4,10 +4,10 @@
  *
  * It does not know what the programs are for (source.c, rewind.c).
  *
- * The postmaster is not in its loop yet: all signals are blocked, a shutdown request
- * waits to be found pending.  A postmaster that is killed takes the program with it
- * (PR_SET_PDEATHSIG); should the program outlive it nevertheless, because it is frozen,
- * the lock that it inherited keeps the next postmaster waiting.
+ * The postmaster is not in its loop yet: it is kept from its signals from lock to unlock,
+ * so that a shutdown request waits to be found pending.  A postmaster that is killed takes
+ * the program with it (PR_SET_PDEATHSIG); should the program outlive it nevertheless,
+ * because it is frozen, the lock that it inherited keeps the next postmaster waiting.
  */
 #include "postgres.h"
 
@@ -19,10 +19,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
 
+#include "compat.h"
 #include "program.h"
 
 #define ARGUMENTS_MAX	32
@@ -31,13 +33,14 @@
 #define LOCK_SAY_MS		5000
 
 static int	lock_fd = -1;
+static sigset_t mask_before;	/* the lock was taken */
 
-static void become_program(const char *path, const char *const *arguments, const char *password,
-						   int output) pg_attribute_noreturn();
+pg_noreturn static void become_program(const char *path, const char *const *arguments,
+									   const char *password, int output);
 static int	read_output(int input, pid_t pid, PgqProgramLine line, void *arg);
 static size_t give_lines(char *text, size_t length, PgqProgramLine line, void *arg);
 static bool shutdown_pending(void);
-static void end_server(pid_t pid) pg_attribute_noreturn();
+pg_noreturn static void end_server(pid_t pid);
 
 bool
 pgq_program_find(const char *name, char *path)
@@ -225,6 +228,9 @@ pgq_program_lock(const char *file)
 {
 	int			waited = 0;
 
+	/* up to 15 they are blocked until the loop anyway */
+	(void) sigprocmask(SIG_SETMASK, &BlockSig, &mask_before);
+
 	lock_fd = open(file, O_RDWR | O_CREAT, S_IRUSR | S_IWUSR);
 	if (lock_fd < 0)
 	{
@@ -251,4 +257,5 @@ pgq_program_unlock(void)
 	if (lock_fd >= 0)
 		close(lock_fd);
 	lock_fd = -1;
+	(void) sigprocmask(SIG_SETMASK, &mask_before, NULL);
 }

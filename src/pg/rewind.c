@@ -34,6 +34,7 @@
 #include "storage/fd.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "guc.h"
 #include "journal.h"
 #include "parking.h"
@@ -76,7 +77,7 @@ static void note_line(const char *line, void *arg);
 static bool shut_down_cleanly(void);
 static void give_up(PgqJournal *journal, const char *why);
 static void enter(PgqJournal *journal, PgqRewindPhase phase);
-static void refuse_to_start(const char *why) pg_attribute_noreturn();
+pg_noreturn static void refuse_to_start(const char *why);
 
 /* ---- in the worker ---------------------------------------------------------- */
 
