@@ -69,13 +69,12 @@ pgq_journal_write(const PgqJournal *journal)
 	length = snprintf(text, sizeof(text),
 					  JOURNAL_TITLE "\n"
 					  "phase %s\nterm %u\nsource %u %s %s %u\nattempts %d\nasked " INT64_FORMAT "\n"
-					  "end %u %X/%X\nfork %u %X/%X\ncheckpoint %X/%X\nreason %s\n",
+					  "end %u %X/%X\nfork %u %X/%X\nreason %s\n",
 					  phase_names[journal->phase], journal->term,
 					  journal->source, journal->source_name, journal->source_host,
 					  journal->source_port, journal->attempts, journal->asked_at,
 					  journal->end.tli, LSN_FORMAT_ARGS(journal->end.lsn),
-					  journal->fork.tli, LSN_FORMAT_ARGS(journal->fork.lsn),
-					  LSN_FORMAT_ARGS(journal->checkpoint), journal->reason);
+					  journal->fork.tli, LSN_FORMAT_ARGS(journal->fork.lsn), journal->reason);
 	length += snprintf(text + length, sizeof(text) - length, "checksum %08X\n",
 					   checksum(text, length));
 
@@ -116,9 +115,7 @@ parse(char *text, PgqJournal *journal)
 	unsigned int end_hi,
 				end_lo,
 				fork_hi,
-				fork_lo,
-				checkpoint_hi,
-				checkpoint_lo;
+				fork_lo;
 	unsigned int crc;
 	int			used = 0;
 	char	   *rest;
@@ -134,16 +131,15 @@ parse(char *text, PgqJournal *journal)
 	if (sscanf(text,
 			   JOURNAL_TITLE "\n"
 			   "phase %31s term %u source %u %63s %127s %u attempts %d asked " INT64_FORMAT
-			   " end %u %X/%X fork %u %X/%X checkpoint %X/%X reason%n",
+			   " end %u %X/%X fork %u %X/%X reason%n",
 			   phase, &journal->term, &journal->source, journal->source_name,
 			   journal->source_host, &source_port, &journal->attempts, &journal->asked_at,
 			   &journal->end.tli, &end_hi, &end_lo, &journal->fork.tli, &fork_hi, &fork_lo,
-			   &checkpoint_hi, &checkpoint_lo, &used) != 16 || used == 0)
+			   &used) != 14 || used == 0)
 		return false;
 	journal->source_port = (uint16) source_port;
 	journal->end.lsn = ((uint64) end_hi << 32) | end_lo;
 	journal->fork.lsn = ((uint64) fork_hi << 32) | fork_lo;
-	journal->checkpoint = ((uint64) checkpoint_hi << 32) | checkpoint_lo;
 	rest = text + used;
 	strlcpy(journal->reason, *rest == ' ' ? rest + 1 : rest, sizeof(journal->reason));
 	return parse_phase(phase, &journal->phase);

@@ -38,7 +38,6 @@ typedef struct PgqJournal
 	int64		asked_at;		/* TimestampTz */
 	QuorumWalPos end;			/* own log when it was asked for */
 	QuorumWalPos fork;			/* where it left the leader's; zero = not known yet */
-	XLogRecPtr	checkpoint;		/* the last one before the fork; zero = not known yet */
 	char		reason[QUORUM_REASON_SIZE];
 } PgqJournal;
 

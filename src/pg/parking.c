@@ -58,6 +58,7 @@ static bool make_stub(void);
 static bool exchange(const char *a, const char *b);
 static bool has_data(const char *global);
 static bool sync_directory(const char *path);
+static bool sync_file_system(const char *path);
 static bool exists(const char *path);
 static bool complain(const char *doing, const char *path);
 
@@ -133,6 +134,30 @@ pgq_parking_restore_saved(void)
 		sync_directory(PGQ_PARKED_DATA "/global") && sync_directory(PGQ_PARKED_DATA);
 }
 
+/* As the server does at a boot after a crash, with recovery_init_sync_method = syncfs. */
+bool
+pgq_parking_sync(void)
+{
+	DIR		   *dir = opendir(PGQ_PARKED_DATA "/pg_tblspc");
+	struct dirent *entry;
+	bool		synced;
+
+	if (dir == NULL)
+		return complain("open directory", PGQ_PARKED_DATA "/pg_tblspc");
+	synced = sync_file_system(PGQ_PARKED_DATA) && sync_file_system(PGQ_PARKED_DATA "/" XLOGDIR);
+	while (synced && (errno = 0, entry = readdir(dir)) != NULL)
+	{
+		char		path[MAXPGPATH];
+
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), PGQ_PARKED_DATA "/pg_tblspc/%s", entry->d_name);
+		synced = sync_file_system(path);
+	}
+	closedir(dir);
+	return synced;
+}
+
 bool
 pgq_parking_away(void)
 {
@@ -162,7 +187,7 @@ pgq_parking_away(void)
 bool
 pgq_parking_back(void)
 {
-	if (!make_directory(PARKED_OLD))
+	if (!make_directory(PARKED_OLD) || !make_directory(PGQ_PARKED_DATA))
 		return false;
 	if (has_data(PGQ_PARKED_DATA "/global") &&
 		!exchange("global", PGQ_PARKED_DATA "/global"))
@@ -317,6 +342,19 @@ static bool
 sync_directory(const char *path)
 {
 	return fsync_fname_ext(path, true, false, LOG) == 0;
+}
+
+static bool
+sync_file_system(const char *path)
+{
+	int			fd = BasicOpenFile(path, O_RDONLY | PG_BINARY);
+	bool		synced = fd >= 0 && syncfs(fd) == 0;
+
+	if (!synced)
+		complain("synchronize the file system of", path);
+	if (fd >= 0)
+		close(fd);
+	return synced;
 }
 
 static bool

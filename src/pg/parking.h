@@ -17,8 +17,14 @@
 
 /* All of these are durable when they return true, may be repeated, and log a failure. */
 
-/* Copy WAL that overlaps [from, to), history files and pg_control to PGQ_PARKED_WAL. */
+/*
+ * Copy segments of WAL from the one that holds from to the one that holds to, history
+ * files and pg_control to PGQ_PARKED_WAL.
+ */
 extern bool pgq_parking_save(XLogRecPtr from, XLogRecPtr to);
+
+/* Everything in PGQ_PARKED_DATA, and in its tablespaces, is on disk. */
+extern bool pgq_parking_sync(void);
 
 /* Put these copies back into PGQ_PARKED_DATA: a second rewind starts as the first did. */
 extern bool pgq_parking_restore_saved(void);

@@ -10,7 +10,7 @@
  * boot, here in the postmaster, does one step after the other, each of which may be
  * repeated, and notes in the journal what the data directory is worth (H64):
  *
- * requested	whole.  The source leads and pg_rewind can do it: a dry run tells.
+ * requested	whole.  Does the source lead, and where did the logs part?
  * parking		whole, but on its way aside (parking.c), so that pg_rewind sees
  *				PostgreSQL's data and nothing else (V3, H63).
  * rewinding	may be half rewound.  Interrupted, it is repeated with the same source in
@@ -42,11 +42,13 @@
 #include "rewind.h"
 #include "source.h"
 #include "state.h"
+#include "timeline.h"
 
 #define REWIND_LOCK		PGQ_REWIND_DIR "/lock"
 #define ATTEMPTS_MAX	3		/* in a term at once; then one a minute */
 #define RETRY_MS		2000	/* after the first attempt that failed; doubled each time */
 #define RETRY_MS_MAX	60000
+#define SEGMENTS_KEPT_MAX 128	/* so that an interrupted rewind can be repeated */
 #define READY_MS		30000	/* for the leader's first checkpoint */
 #define READY_POLL_MS	100
 #define RERUNS_MAX		5		/* of a rewind that was interrupted, in one boot */
@@ -56,8 +58,6 @@
 /* What pg_rewind has said so far. */
 typedef struct Told
 {
-	PgqJournal *journal;
-	bool		dry;
 	bool		nothing_to_do;
 	bool		writing;		/* from here on the target is changed */
 	char		error[QUORUM_REASON_SIZE];
@@ -65,6 +65,7 @@ typedef struct Told
 
 static void carry_out(PgqJournal *journal, const QuorumHardState *hard);
 static bool examine(PgqJournal *journal);
+static bool find_fork(PgqJournal *journal, char *why);
 static bool source_leads(const PgqJournal *journal, char *why);
 static bool park(PgqJournal *journal);
 static void rewind_parked(PgqJournal *journal, const QuorumHardState *hard);
@@ -72,7 +73,7 @@ static void wait_for_source(PgqJournal *journal, const QuorumHardState *hard);
 static bool someone_else_leads(const PgqJournal *journal, const QuorumHardState *hard,
 							   char *why);
 static void place(PgqJournal *journal);
-static bool run_pg_rewind(Told *told, const char *directory);
+static bool run_pg_rewind(const PgqJournal *journal, Told *told);
 static void note_line(const char *line, void *arg);
 static bool shut_down_cleanly(void);
 static void give_up(PgqJournal *journal, const char *why);
@@ -248,22 +249,45 @@ carry_out(PgqJournal *journal, const QuorumHardState *hard)
 static bool
 examine(PgqJournal *journal)
 {
-	Told		told = {.journal = journal, .dry = true};
 	char		why[QUORUM_REASON_SIZE];
 
 	if (!shut_down_cleanly())
-		give_up(journal, "the server was not shut down cleanly");
-	else if (!source_leads(journal, why))
-		give_up(journal, why);
-	else if (!run_pg_rewind(&told, "."))
-		give_up(journal, told.error);
-	else if (told.nothing_to_do)
-		give_up(journal, "pg_rewind sees nothing to rewind");
-	else if (journal->checkpoint == InvalidXLogRecPtr)
-		give_up(journal, "pg_rewind did not say from where it would rewind");
-	else
+		strlcpy(why, "the server was not shut down cleanly", sizeof(why));
+	else if (source_leads(journal, why) && find_fork(journal, why))
 		return true;
+	give_up(journal, why);
 	return false;
+}
+
+/* Where our log left the leader's. */
+static bool
+find_fork(PgqJournal *journal, char *why)
+{
+	static PgqSource source;
+	static char text[PGQ_SOURCE_HISTORY_SIZE];
+	static PgqHistory theirs;
+	static PgqHistory ours;
+
+	if (!pgq_source_make(&source, journal->source_host, journal->source_port) ||
+		(journal->term > 1 && !pgq_source_read_history(&source, journal->term, text, why)))
+		return false;
+	strlcpy(why, "the histories of the two logs cannot be compared", QUORUM_REASON_SIZE);
+	if (!pgq_history_parse(&theirs, journal->term, text, strlen(text)) ||
+		!pgq_history_load(&ours, journal->end.tli))
+		return false;
+	for (int i = 0; i < theirs.count && i < ours.count; i++)
+	{
+		XLogRecPtr	end = i + 1 < ours.count ? ours.parts[i].end : journal->end.lsn;
+
+		if (theirs.parts[i].tli != ours.parts[i].tli)
+			break;
+		journal->fork.tli = ours.parts[i].tli;
+		journal->fork.lsn = theirs.parts[i].end != InvalidXLogRecPtr ?
+			Min(end, theirs.parts[i].end) : end;
+		if (end != theirs.parts[i].end)
+			break;
+	}
+	return journal->fork.tli != 0;
 }
 
 static bool
@@ -299,14 +323,20 @@ source_leads(const PgqJournal *journal, char *why)
 static bool
 park(PgqJournal *journal)
 {
-	XLogRecPtr	end = Max(journal->end.lsn, journal->fork.lsn);
 	bool		crc_ok;
 	ControlFileData *control = get_controlfile(DataDir, &crc_ok);
+	XLogRecPtr	begin = 0;
+	XLogRecPtr	end = Max(journal->end.lsn,
+						  Max(control->minRecoveryPoint, control->checkPoint));
+	XLogRecPtr	most = (XLogRecPtr) SEGMENTS_KEPT_MAX * wal_segment_size;
 
-	if (crc_ok)
-		end = Max(end, Max(control->minRecoveryPoint, control->checkPoint));
+	/* pg_rewind reads from the last checkpoint before the fork */
+	if (control->checkPoint < journal->fork.lsn)
+		begin = control->checkPointCopy.redo;
 	pfree(control);
-	if (!pgq_parking_save(journal->checkpoint, end + wal_segment_size))
+	if (end - begin > most)
+		begin = Min(journal->fork.lsn, end - most);
+	if (!pgq_parking_save(begin, end + wal_segment_size))
 	{
 		give_up(journal, "its WAL could not be copied aside");
 		return false;
@@ -325,7 +355,7 @@ park(PgqJournal *journal)
 static void
 rewind_parked(PgqJournal *journal, const QuorumHardState *hard)
 {
-	Told		told = {.journal = journal};
+	Told		told;
 
 	for (int i = 0; i < RERUNS_MAX; i++)
 	{
@@ -336,8 +366,7 @@ rewind_parked(PgqJournal *journal, const QuorumHardState *hard)
 				return;
 		}
 		memset(&told, 0, sizeof(told));
-		told.journal = journal;
-		if (run_pg_rewind(&told, PGQ_PARKED_DATA) && !told.nothing_to_do)
+		if (run_pg_rewind(journal, &told) && !told.nothing_to_do)
 		{
 			enter(journal, PGQ_REWIND_REWOUND);
 			return;
@@ -428,54 +457,42 @@ place(PgqJournal *journal)
 /* ---- pg_rewind ---------------------------------------------------------------- */
 
 static bool
-run_pg_rewind(Told *told, const char *directory)
+run_pg_rewind(const PgqJournal *journal, Told *told)
 {
 	static PgqSource source;
-	const char *arguments[] = {"--no-ensure-shutdown", "--progress", "-D", directory,
-		"--source-server", source.conninfo,
-	told->dry ? "--dry-run" : NULL, NULL};
+	const char *arguments[] = {"--no-ensure-shutdown", "--no-sync", "--progress",
+	"-D", PGQ_PARKED_DATA, "--source-server", source.conninfo, NULL};
 	TimestampTz start = GetCurrentTimestamp();
-	bool		done;
 
-	if (!pgq_source_make(&source, told->journal->source_host, told->journal->source_port))
-		return false;
-	done = pgq_program_run("pg_rewind", arguments,
-						   source.secret[0] != '\0' ? source.secret : NULL, note_line, told);
-	if (!done && told->error[0] == '\0')
-		strlcpy(told->error, "pg_rewind failed", sizeof(told->error));
-	if (done && !told->dry)
+	if (!pgq_source_make(&source, journal->source_host, journal->source_port))
+		strlcpy(told->error, "quorum.conninfo cannot be used", sizeof(told->error));
+	else if (pgq_program_run("pg_rewind", arguments,
+							 source.secret[0] != '\0' ? source.secret : NULL, note_line, told) &&
+			 pgq_parking_sync())
+	{
 		ereport(LOG,
 				(errmsg("quorum: pg_rewind took %.1f s",
 						TimestampDifferenceMilliseconds(start, GetCurrentTimestamp()) / 1000.0)));
-	return done;
+		return true;
+	}
+	if (told->error[0] == '\0')
+		strlcpy(told->error, "pg_rewind failed", sizeof(told->error));
+	return false;
 }
 
 static void
 note_line(const char *line, void *arg)
 {
 	Told	   *told = arg;
-	unsigned int high;
-	unsigned int low;
-	unsigned int tli;
 	const char *text = strncmp(line, "pg_rewind: ", 11) == 0 ? line + 11 : line;
 
-	if (sscanf(text, "servers diverged at WAL location %X/%X on timeline %u",
-			   &high, &low, &tli) == 3)
-	{
-		told->journal->fork.tli = tli;
-		told->journal->fork.lsn = ((uint64) high << 32) | low;
-	}
-	else if (sscanf(text, "rewinding from last common checkpoint at %X/%X", &high, &low) == 2)
-		told->journal->checkpoint = ((uint64) high << 32) | low;
-	else if (strncmp(text, "no rewind required", 18) == 0)
+	if (strncmp(text, "no rewind required", 18) == 0)
 		told->nothing_to_do = true;
 	else if (strncmp(text, "need to copy", 12) == 0)
 		told->writing = true;
 	else if (strncmp(text, "error: ", 7) == 0 || strncmp(text, "fatal: ", 7) == 0)
 		snprintf(told->error, sizeof(told->error), "pg_rewind: %s", text + 7);
-
-	if (!told->dry || told->error[0] != '\0')
-		ereport(LOG, (errmsg("quorum: pg_rewind: %s", text)));
+	ereport(LOG, (errmsg("quorum: pg_rewind: %s", text)));
 }
 
 static bool

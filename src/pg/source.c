@@ -20,13 +20,16 @@ static bool copy_options(PgqSource *source, const char *options);
 static bool read_option(const char **text, char *keyword, size_t keyword_size,
 						char *value, size_t value_size);
 static void append_option(PgqSource *source, const char *keyword, const char *value);
+static bool ask(const PgqSource *source, const char *sql, PgqProgramLine line, void *arg);
 static void note_answer(const char *line, void *arg);
+static void note_history(const char *line, void *arg);
 
 /* What psql says: an answer or a complaint. */
 typedef struct Answer
 {
 	QuorumTerm	term;
 	QuorumTerm	checkpoint_term;
+	char	   *text;			/* of a history file */
 	char	   *why;
 } Answer;
 
@@ -59,19 +62,43 @@ pgq_source_make(PgqSource *source, const char *host, uint16 port)
 PgqSourceAnswer
 pgq_source_ask(const PgqSource *source, QuorumTerm *term, char *why)
 {
-	const char *arguments[] = {"-XAtqw", "-F", " ", "-d", source->conninfo, "-c", ASK_SQL, NULL};
-	Answer		answer = {0, 0, why};
+	Answer		answer = {.why = why};
 
 	why[0] = '\0';
-	if (!pgq_program_run("psql", arguments, source->secret[0] != '\0' ? source->secret : NULL,
-						 note_answer, &answer) || answer.term == 0)
+	if (!ask(source, ASK_SQL, note_answer, &answer) || answer.term == 0)
 	{
 		if (why[0] == '\0')
-			strlcpy(why, "it could not be asked", QUORUM_REASON_SIZE);
+			strlcpy(why, "the leader could not be asked", QUORUM_REASON_SIZE);
 		return PGQ_SOURCE_SILENT;
 	}
 	*term = answer.term;
 	return answer.checkpoint_term == answer.term ? PGQ_SOURCE_LEADS : PGQ_SOURCE_NOT_READY;
+}
+
+bool
+pgq_source_read_history(const PgqSource *source, TimeLineID tli, char *text, char *why)
+{
+	Answer		answer = {.why = why, .text = text};
+	char		sql[128];
+
+	why[0] = '\0';
+	text[0] = '\0';
+	snprintf(sql, sizeof(sql),
+			 "SELECT convert_from(pg_read_binary_file('pg_wal/%08X.history'), 'LATIN1')", tli);
+	if (ask(source, sql, note_history, &answer))
+		return true;
+	strlcpy(why, text[0] != '\0' ? text : "the leader could not be asked", QUORUM_REASON_SIZE);
+	why[strcspn(why, "\n")] = '\0';
+	return false;
+}
+
+static bool
+ask(const PgqSource *source, const char *sql, PgqProgramLine line, void *arg)
+{
+	const char *arguments[] = {"-XAtqw", "-F", " ", "-d", source->conninfo, "-c", sql, NULL};
+
+	return pgq_program_run("psql", arguments, source->secret[0] != '\0' ? source->secret : NULL,
+						   line, arg);
 }
 
 static void
@@ -88,6 +115,15 @@ note_answer(const char *line, void *arg)
 	}
 	else if (answer->why[0] == '\0')
 		strlcpy(answer->why, line, QUORUM_REASON_SIZE);
+}
+
+static void
+note_history(const char *line, void *arg)
+{
+	Answer	   *answer = arg;
+
+	strlcat(answer->text, line, PGQ_SOURCE_HISTORY_SIZE);
+	strlcat(answer->text, "\n", PGQ_SOURCE_HISTORY_SIZE);
 }
 
 /* All of them but the password, which is passed on where others cannot read it. */

@@ -15,6 +15,8 @@ typedef struct PgqSource
 	char		secret[256];	/* the password in quorum.conninfo; empty = none */
 } PgqSource;
 
+#define PGQ_SOURCE_HISTORY_SIZE 65536
+
 typedef enum PgqSourceAnswer
 {
 	PGQ_SOURCE_SILENT,			/* no answer, or not one of a leader */
@@ -31,5 +33,9 @@ extern bool pgq_source_make(PgqSource *source, const char *host, uint16 port);
  * why (QUORUM_REASON_SIZE bytes): what it said instead.
  */
 extern PgqSourceAnswer pgq_source_ask(const PgqSource *source, QuorumTerm *term, char *why);
+
+/* The text of a timeline's history file on it, PGQ_SOURCE_HISTORY_SIZE bytes. */
+extern bool pgq_source_read_history(const PgqSource *source, TimeLineID tli, char *text,
+									char *why);
 
 #endif							/* PGQ_SOURCE_H */

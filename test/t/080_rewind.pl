@@ -91,4 +91,70 @@ my $log = PostgreSQL::Test::Utils::slurp_file($old->logfile, $offset);
 unlike($log, qr/voted for/, 'it gave no vote meanwhile');
 like($log, qr/pg_rewind: servers diverged/, 'pg_rewind brought it back');
 
+# ---- interrupted -----------------------------------------------------------------
+
+sub journal
+{
+	my ($node) = @_;
+	open(my $fh, '<', $node->data_dir . '/pg_quorum/pgsql_tmp.rewind/journal') or return '';
+	local $/;
+	return <$fh> // '';
+}
+
+sub child_rewinds
+{
+	my ($node) = @_;
+
+	for my $pid ($cluster->processes($node))
+	{
+		open(my $fh, '<', "/proc/$pid/cmdline") or next;
+		return $pid if (<$fh> // '') =~ /pg_rewind\0/;
+	}
+	return 0;
+}
+
+my %interruptions = (
+	'the postmaster is killed before the data move' => sub { journal($_[0]) =~ /phase requested/ },
+	'the postmaster is killed while the data move' => sub { journal($_[0]) =~ /phase parking/ },
+	'the postmaster is killed while pg_rewind runs' => sub { journal($_[0]) =~ /phase rewinding/ },
+	'the postmaster is killed while pg_rewind copies' => sub {
+		return $cluster->log_since($_[0]) =~ /pg_rewind: need to copy/;
+	},
+	'the postmaster is killed while the data come back' => sub { journal($_[0]) =~ /phase rewound/ },
+	'the postmaster is killed before the rewind is proved' => sub { journal($_[0]) =~ /phase placed/ },
+	'pg_rewind is killed' => sub { journal($_[0]) =~ /phase rewinding/ && child_rewinds($_[0]) },
+	'the server is stopped while pg_rewind copies' => sub {
+		return $cluster->log_since($_[0]) =~ /pg_rewind: need to copy/;
+	});
+
+for my $what (sort keys %interruptions)
+{
+	my $met = $interruptions{$what};
+	my $node = diverge();
+	my $until = time() + 30;
+	my $reached;
+
+	$own = own_files($node);
+	$node->{log_from} = $cluster->log_size($node);
+	$cluster->start($node);
+	usleep(200) while !($reached = $met->($node)) && time() < $until && $cluster->log_since($node) !~ /rewound and following/;
+	if ($what =~ /^pg_rewind/)
+	{
+		kill 'KILL', $reached if $reached;
+	}
+	elsif ($what =~ /stopped/)
+	{
+		$node->stop('fast');
+		$cluster->start($node);
+	}
+	else
+	{
+		$cluster->kill_postmaster($node);
+		$cluster->start($node);
+	}
+	note("$what: too late") if !$reached;
+	is_healthy($node, $what);
+	is_deeply(own_files($node), $own, "$what: its own files are what they were");
+}
+
 done_testing();
