@@ -49,13 +49,14 @@ build/flags: FORCE
 	@echo '$(PGXS) $(CC) $(CPPFLAGS) $(CFLAGS)' | cmp -s - $@ || echo '$(PGXS) $(CC) $(CPPFLAGS) $(CFLAGS)' > $@
 
 # The command: PGXS makes either a library or a program in one Makefile, so this one is ours.
+# From 17 on libpq_pgport means libpq alone.
 BIN_SRC = $(sort $(wildcard src/bin/*.c))
 BIN_OBJS = $(BIN_SRC:src/bin/%.c=build/bin/%.o)
 BIN_VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" control/pg_quorum.control)
 
 all: build/bin/pg_quorum
 build/bin/pg_quorum: $(BIN_OBJS)
-	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_EX) -L$(pkglibdir) -lpgfeutils $(libpq_pgport) -lm -o $@
+	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_EX) -L$(pkglibdir) -lpgfeutils -lpgcommon -lpgport $(libpq) -lm -o $@
 build/bin/%.o: src/bin/%.c $(wildcard src/bin/*.h) build/flags
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -DFRONTEND -DPGQ_COMMAND_VERSION='"$(BIN_VERSION)"' $(CPPFLAGS) -I$(includedir) -c -o $@ $<

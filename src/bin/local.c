@@ -160,7 +160,7 @@ run_program(const char *const *arguments, bool (*on_line) (const char *line, voi
 static bool
 run_ctlcluster(const LocalServer *server, const char *action)
 {
-	char	   *name = strrchr(server->config_directory, '/');
+	const char *name = strrchr(server->config_directory, '/');
 	char	   *version;
 	const char *arguments[] = {"/usr/bin/pg_ctlcluster", NULL, name + 1, action, NULL};
 
