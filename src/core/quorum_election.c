@@ -60,6 +60,8 @@ quorum_may_stand(const QuorumNode *node, const char **reason)
 		why = node->role == QUORUM_ROLE_LEADER ? NULL : "it has to restart as a standby first";
 	else if (!quorum_walpos_known(node->facts.position))
 		why = "the end of its log is not known";
+	else if (node->facts.fsync_off)
+		why = "fsync or full_page_writes is off";
 	else if (!node->facts.promotable)
 		why = "the timeline history on its disk does not fit its log";
 	else if (node->facts.newest_tli > node->hard.term + QUORUM_TERM_GAP_MAX ||

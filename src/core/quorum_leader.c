@@ -153,6 +153,7 @@ quorum_become_leader(QuorumNode *node, QuorumUpdate *update)
 	node->lease_until = 0;
 	node->promoted = false;
 	node->gate_open = false;
+	node->opened = false;
 	node->gate_lsn = 0;
 	node->quorum_lsn = 0;
 	node->heartbeat_lsn = 0;
@@ -222,6 +223,7 @@ take_gossip(QuorumNode *node, const QuorumMessage *beat)
 {
 	QuorumPeer *leader = quorum_peer_find(node, beat->from);
 
+	node->leader_lsn = beat->position.tli == beat->term ? beat->position.lsn : 0;
 	if (leader != NULL)
 		leader->replay_lsn = beat->position.lsn;
 	for (int i = 0; i < beat->gossip_count; i++)
@@ -260,6 +262,7 @@ accept_leader(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *beat)
 		node->leader = beat->from;
 		node->leader_closing = false;
 		node->successor = QUORUM_NO_NODE;
+		node->leader_lsn = 0;
 		node->quorum_lsn = 0;
 		quorum_emit_note(update, QUORUM_NOTE_LEADER_FOUND, node->hard.term, beat->from, 0);
 	}
@@ -274,7 +277,11 @@ accept_leader(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *beat)
 	}
 	if (node->now.mono + beat->lease_us > node->promise_until)
 		node->promise_until = node->now.mono + beat->lease_us;
-	if (beat->lease_us > node->hard.promise_us)
+
+	/* L3: the longest promise that still runs is what a boot has to wait out. */
+	if (beat->lease_us > node->hard.promise_us ||
+		(beat->lease_us < node->hard.promise_us &&
+		 node->promise_until == node->now.mono + beat->lease_us))
 	{
 		node->hard.promise_us = beat->lease_us;
 		node->hard_dirty = true;
@@ -359,6 +366,12 @@ quorum_leader_facts(QuorumNode *node, QuorumUpdate *update)
 		quorum_leader_lost(node, update, QUORUM_LOSS_CLOSING);
 	if (node->role != QUORUM_ROLE_LEADER)
 		return;
+	if (node->facts.fsync_off)
+	{
+		/* It counts itself as a holder of every commit (A4). */
+		quorum_step_down(node, update, QUORUM_LOSS_FACTS, QUORUM_RESIGN_NOT_DURABLE);
+		return;
+	}
 	if (node->facts.phase != QUORUM_PHASE_PRIMARY)
 	{
 		if (node->promoted)
@@ -398,6 +411,7 @@ left_behind(const QuorumNode *node)
 		const QuorumPeer *peer = &node->peers[i];
 
 		if (!quorum_members_votes(&node->hard.members, peer->id) || peer->recovering ||
+			peer->term >= node->facts.position.tli + QUORUM_TERM_GAP_MAX ||
 			peer->later_term_since == 0 ||
 			node->now.mono - peer->heard_at > node->config.lease_us ||
 			node->now.mono - peer->later_term_since < QUORUM_LEFT_BEHIND_LEASES *
@@ -432,8 +446,7 @@ quorum_leader_tick(QuorumNode *node, QuorumUpdate *update)
 		return;
 	}
 	quorum_transfer_tick(node, update);
-	if (!node->gate_open && node->transfer.target == QUORUM_NO_NODE &&
-		node->now.mono >= node->elected_at + node->config.promotion_limit_us)
+	if (!node->opened && node->now.mono >= node->elected_at + node->config.promotion_limit_us)
 	{
 		quorum_step_down(node, update, QUORUM_LOSS_FACTS, QUORUM_RESIGN_PROMOTION);
 		return;
@@ -452,6 +465,7 @@ quorum_leader_tick(QuorumNode *node, QuorumUpdate *update)
 			quorum_lease_valid(node) && node->facts.sync_ready && held >= node->gate_lsn)
 		{
 			node->gate_open = true;
+			node->opened = true;
 			quorum_emit_note(update, QUORUM_NOTE_GATE_OPEN, node->hard.term, QUORUM_NO_NODE, 0);
 			broadcast_heartbeat(node, update);
 		}
@@ -472,7 +486,7 @@ quorum_leader_deadline(const QuorumNode *node)
 		node->elected_at + node->config.lease_us;
 	if (lapse < deadline)
 		deadline = lapse;
-	if (!node->promoted && node->elected_at + node->config.promotion_limit_us < deadline)
+	if (!node->opened && node->elected_at + node->config.promotion_limit_us < deadline)
 		deadline = node->elected_at + node->config.promotion_limit_us;
 	return deadline;
 }

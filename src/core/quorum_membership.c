@@ -12,8 +12,8 @@
  *	M3	Before a set is published that makes commits need more holders, every commit
  *		already satisfies the rule of both sets, and everything up to then is held
  *		under it.
- *	M4	The old rule ends when a majority of the old and of the new voters store the
- *		new set.
+ *	M4	The old rule ends when a majority of the new voters store the new set, and so
+ *		many of the old ones that no majority of them has not heard of it.
  *	M5	A learner becomes a voter only when it holds what the quorum held one
  *		heartbeat ago.
  */
@@ -85,15 +85,19 @@ void
 quorum_membership_restamp(QuorumNode *node)
 {
 	QuorumMemberSet same = node->hard.members;
+	int			self = quorum_members_find(&same, node->hard.node_id);
 
+	/* Its own port may have changed while it was down, and all will stream from it now. */
+	if (node->config.pg_port != 0)
+		same.members[self].pg_port = node->config.pg_port;
 	node->change.step = QUORUM_CHANGE_NONE;
 	node->invite_until = node->now.mono + QUORUM_INVITE_LIMIT_US;
 	publish_set(node, NULL, &same);
 }
 
-/* Is the current set stored by a majority of these voters? */
-static bool
-stored_by_majority(const QuorumNode *node, const QuorumMemberSet *voters)
+/* By how many of these voters is the current set stored? */
+static int
+stored_by(const QuorumNode *node, const QuorumMemberSet *voters)
 {
 	int			stored = 0;
 
@@ -110,7 +114,7 @@ stored_by_majority(const QuorumNode *node, const QuorumMemberSet *voters)
 				 quorum_set_id_compare(node->peers[index].set_id, node->hard.members.id) == 0)
 			stored++;
 	}
-	return stored >= quorum_members_majority(voters);
+	return stored;
 }
 
 static const char *
@@ -288,6 +292,13 @@ quorum_on_members(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *m
 	if (newer && node->role != QUORUM_ROLE_LEADER)
 	{
 		node->removed = false;
+
+		/* Whoever asks for votes by the old set asks anew by the new one, if it may. */
+		if (node->role != QUORUM_ROLE_FOLLOWER)
+		{
+			quorum_become_follower(node, node->hard.term);
+			node->election_at = QUORUM_NEVER;
+		}
 		if (set->id.term > node->hard.term)
 			quorum_become_follower(node, set->id.term);
 		quorum_peers_adopt_set(node, set);
@@ -420,8 +431,13 @@ quorum_membership_facts(QuorumNode *node)
 static void
 conclude_change(QuorumNode *node, QuorumUpdate *update)
 {
-	if (!stored_by_majority(node, &node->change.old) ||
-		!stored_by_majority(node, &node->hard.members))
+	/*
+	 * M4.  Of the old voters, so many that no majority of them is left that has not
+	 * heard of it: who was removed stores nothing, and is not waited for.
+	 */
+	if (stored_by(node, &node->hard.members) < quorum_members_majority(&node->hard.members) ||
+		stored_by(node, &node->change.old) <= quorum_members_vote_count(&node->change.old) -
+		quorum_members_majority(&node->change.old))
 		return;
 	node->change.step = QUORUM_CHANGE_NONE;
 	for (int i = 0; i < node->hard.members.count; i++)

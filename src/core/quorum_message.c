@@ -317,7 +317,7 @@ get_body(Reader *r, QuorumMessage *message)
 			break;
 		case QUORUM_MSG_RESIGN:
 			message->resign = (QuorumResignReason) get_range(r, 1, QUORUM_RESIGN_POSTMASTER_DIED,
-															 QUORUM_RESIGN_LATER_TERM);
+															 QUORUM_RESIGN_NOT_DURABLE);
 			message->node_id = (QuorumNodeId) get_uint(r, 4);
 			break;
 		case QUORUM_MSG_MEMBERS:

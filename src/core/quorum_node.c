@@ -77,10 +77,14 @@ check_ack_floor(QuorumNode *node)
 		}
 	}
 
-	/* R14: whole again when it holds what the quorum of the current term holds. */
+	/*
+	 * R14: whole again when it holds all that the quorum of the current term can hold:
+	 * commits are acknowledged by walsenders, ahead of what heartbeats tell, but never
+	 * beyond the leader's own flush.
+	 */
 	if (node->hard.recovering && node->facts.stream_term == node->hard.term &&
-		node->leader != QUORUM_NO_NODE && node->leader_gate_open && node->quorum_lsn != 0 &&
-		node->facts.stream_flush >= node->quorum_lsn)
+		node->leader != QUORUM_NO_NODE && node->leader_gate_open && node->leader_lsn != 0 &&
+		node->facts.stream_flush >= node->leader_lsn)
 	{
 		node->hard.recovering = false;
 		node->hard.ack_floor = replayed;

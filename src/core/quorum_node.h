@@ -84,6 +84,7 @@ typedef struct QuorumNode
 	QuorumTime	promise_until;	/* mono: no vote, no candidacy before; 0 = none */
 	bool		boot_hold;		/* the promise is the one of before our boot */
 	bool		leader_closing; /* the leader stops as planned: its stream ends first */
+	QuorumLsn	leader_lsn;		/* all that it can have acknowledged ends here; as last told */
 	QuorumNodeId successor;		/* whom it wants to lead next; 0 = any */
 	bool		removed;		/* a newer member set does not name this node */
 	bool		leader_gate_open;	/* as the leader says */
@@ -109,6 +110,7 @@ typedef struct QuorumNode
 	bool		promoted;
 	QuorumLsn	gate_lsn;		/* a record of our own term ends here or before */
 	bool		gate_open;
+	bool		opened;			/* the gate has been open in this term */
 	QuorumLsn	quorum_lsn;		/* leader: held by the quorum; follower: as told */
 	QuorumLsn	caught_up_lsn;	/* quorum_lsn when the heartbeat before the last one left */
 	QuorumLsn	heartbeat_lsn;	/* quorum_lsn when the last heartbeat left */

@@ -155,7 +155,8 @@ typedef enum QuorumResignReason
 	QUORUM_RESIGN_WORKER_EXIT = 3,
 	QUORUM_RESIGN_PROMOTION = 4,	/* could not promote, or could not open in time */
 	QUORUM_RESIGN_LAPSED = 5,	/* its lease is over: hears no majority */
-	QUORUM_RESIGN_LATER_TERM = 6	/* a voter cannot follow: it has promised a later term */
+	QUORUM_RESIGN_LATER_TERM = 6,	/* a voter cannot follow: it has promised a later term */
+	QUORUM_RESIGN_NOT_DURABLE = 7	/* fsync or full_page_writes was switched off */
 } QuorumResignReason;
 
 /* What the leader last heard of each member, gossiped so that ranks are known. */
@@ -237,6 +238,7 @@ typedef struct QuorumFacts
 	bool		streaming;		/* a walreceiver is connected to the accepted leader */
 	bool		diverged;		/* cannot follow the accepted leader without a rewind */
 	bool		promotable;		/* R17: the history on disk fits the end of the log */
+	bool		fsync_off;		/* fsync or full_page_writes is off: nothing it writes is durable */
 	bool		promotion_failed;	/* the promotion of this term cannot succeed any more */
 	bool		sync_ready;		/* synchronous_standby_names is in force as published */
 } QuorumFacts;

@@ -42,6 +42,8 @@ quorum_resign_text(QuorumResignReason reason)
 			return "promotion failed or took too long";
 		case QUORUM_RESIGN_LAPSED:
 			return "lease lapsed";
+		case QUORUM_RESIGN_NOT_DURABLE:
+			return "fsync or full_page_writes was switched off";
 		case QUORUM_RESIGN_LATER_TERM:
 			return "a voter has promised a later term and cannot follow";
 	}

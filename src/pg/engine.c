@@ -18,6 +18,7 @@
 #include "guc.h"
 #include "history.h"
 #include "promote.h"
+#include "replay.h"
 #include "restart.h"
 #include "rewind.h"
 #include "slots.h"
@@ -138,16 +139,19 @@ forget_useless_history(const QuorumFacts *facts)
 	static QuorumTime since;
 	QuorumTime	now = (QuorumTime) pgq_now_mono();
 
+	static QuorumTerm tried;
+
 	if (facts->promotable || facts->phase != QUORUM_PHASE_STANDBY || facts->streaming ||
-		node.leader != QUORUM_NO_NODE || facts->position.tli == 0)
+		facts->fsync_off || node.leader != QUORUM_NO_NODE || facts->position.tli == 0)
 	{
 		since = 0;
 		return;
 	}
 	if (since == 0)
 		since = now;
-	if (now - since < node.config.lease_us)
+	if (now - since < node.config.lease_us || tried == node.hard.term)
 		return;
+	tried = node.hard.term;
 	pg_atomic_write_u64(&pgq_shared->forget_above, facts->position.tli);
 	pgq_request_restart(PGQ_RESTART_IMMEDIATE,
 						"nobody leads, and the newest timeline history on its disk fits no WAL");
@@ -162,6 +166,8 @@ driver_read_facts(void *arg, QuorumEvent *facts)
 	pgq_facts_read(&facts->u.facts);
 	facts->u.facts.sync_ready = sync_ready;
 	forget_useless_history(&facts->u.facts);
+	pgq_replay_unblock(&facts->u.facts, node.role == QUORUM_ROLE_LEADER,
+					   node.leader != QUORUM_NO_NODE);
 	facts->u.facts.promotion_failed = promotion_failed_term != 0 &&
 		promotion_failed_term == node.hard.term;
 	return true;

@@ -79,6 +79,7 @@ pgq_facts_read(QuorumFacts *facts)
 
 	facts->newest_tli = facts_newest_timeline(facts, &report);
 	facts->promotable = facts_promotable(facts);
+	facts->fsync_off = !enableFsync || !fullPageWrites;
 	facts->sync_ready = true;
 }
 

@@ -357,7 +357,7 @@ create_standby_signal(void)
 	int			directory = BasicOpenFile(".", O_RDONLY | PG_BINARY);
 	bool		durable;
 
-	durable = fd >= 0 && directory >= 0 && pg_fsync(fd) == 0 && pg_fsync(directory) == 0;
+	durable = fd >= 0 && directory >= 0 && fsync(fd) == 0 && fsync(directory) == 0;
 	if (!durable)
 		ereport(LOG,
 				(errcode_for_file_access(),

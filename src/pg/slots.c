@@ -171,7 +171,12 @@ safe_restart_lsn(const QuorumView *view, const QuorumMemberView *member)
 	if (own_tli == 0 || member->position.tli != own_tli ||
 		!member->heard || member->diverged || member->recovering)
 		return InvalidXLogRecPtr;
-	return Min(member->position.lsn, GetRedoRecPtr());
+
+	/*
+	 * Not its flush position: that may lie inside a record that began in an earlier
+	 * segment, and streaming starts again where the record began.
+	 */
+	return Min(member->replay_lsn, GetRedoRecPtr());
 }
 
 /* Slots of our naming for nodes that are no (data) members, as far as nobody uses them. */

@@ -6,7 +6,8 @@
  * (quorum_message.c).  Plain system calls throughout: the postmaster reads it, and
  * nobody may be thrown out of a half-written file.
  *
- * Rules: R1 (temp file, fsync, rename, fsync of the directory), R10 (bound to the
+ * Rules: R1 (temp file, fsync, rename, fsync of the directory, whatever the setting
+ * fsync says), R10 (bound to the
  * instance), R12, S9.
  *
  * Why a damaged file is never replaced by the previous generation: that one may lack
@@ -343,7 +344,7 @@ write_file(const QuorumHardState *hard, int fd)
 		return false;
 	size = seal_envelope(bytes, &binding, hard);
 	errno = ENOSPC;				/* what a short write means */
-	return size > 0 && write(fd, bytes, size) == (ssize_t) size && pg_fsync(fd) == 0;
+	return size > 0 && write(fd, bytes, size) == (ssize_t) size && fsync(fd) == 0;
 }
 
 static bool
@@ -365,7 +366,7 @@ static bool
 sync_directory(const char *path)
 {
 	int			fd = BasicOpenFile(path, O_RDONLY | PG_BINARY);
-	bool		synced = fd >= 0 && pg_fsync(fd) == 0;
+	bool		synced = fd >= 0 && fsync(fd) == 0;
 
 	if (!synced)
 		ereport(LOG,

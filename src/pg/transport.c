@@ -456,6 +456,7 @@ pgq_transport_set_members(const PgqIdentity *identity, const QuorumMemberSet *me
 			pgq_dial_soon(&pgq_transport->peers[i], now);
 		}
 	pgq_transport->identity = *identity;
+	pgq_transport->next_node_id = members->next_node_id;
 	pgq_peers_update(members, now);
 }
 

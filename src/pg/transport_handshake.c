@@ -175,6 +175,8 @@ pgq_take_welcome(PgqPeer *peer, const char **why)
 	if (welcome.verdict != PGQ_VERDICT_ACCEPTED)
 	{
 		log_refused_welcome(peer, "It says about this node", welcome.verdict);
+		if (welcome.verdict == PGQ_VERDICT_NO_MEMBER && pgq_transport->identity.member)
+			pgq_transport->handler.disowned(peer->member.id);
 		return false;
 	}
 	verdict = pgq_judge_welcome(peer, &welcome.who);

@@ -49,8 +49,9 @@ judge_member(const PgqIdentity *who)
 }
 
 /*
- * May this dialler talk to us?  A node id that our member set does not have is no
- * reason to refuse: the dialler's member set may be newer than ours.
+ * May this dialler talk to us?  A node id that our member set has not given out yet is
+ * no reason to refuse: the dialler's member set may be newer than ours.  One that it
+ * has given out and does not have any more was removed, and must hear it.
  */
 PgqVerdict
 pgq_judge_hello(const PgqIdentity *who, QuorumNodeId target)
@@ -66,6 +67,8 @@ pgq_judge_hello(const PgqIdentity *who, QuorumNodeId target)
 		return PGQ_VERDICT_OTHER_NODE;
 	if (who->node_id == self->node_id)
 		return PGQ_VERDICT_SAME_NODE;
+	if (who->member && peer == NULL && who->node_id < pgq_transport->next_node_id)
+		return PGQ_VERDICT_NO_MEMBER;
 	if (who->member)
 		return judge_member(who);
 	/* an invited server that refuses to join says so before it is a member */

@@ -71,6 +71,7 @@ typedef struct PgqTransport
 	uint64		accept_at;		/* 0 = accepting */
 	PgqLink		in[PGQ_MAX_INCOMING];
 	PgqPeer		peers[QUORUM_MAX_NODES];
+	QuorumNodeId next_node_id;	/* of the member set: lower ids that it lacks have left */
 	PgqBoot		boots[PGQ_MAX_BOOTS];
 } PgqTransport;
 

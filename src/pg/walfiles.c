@@ -295,7 +295,7 @@ write_placeholder(TimeLineID tli)
 	fd = BasicOpenFile(temp, O_WRONLY | O_CREAT | O_EXCL | PG_BINARY);
 	if (fd >= 0)
 		errno = ENOSPC;			/* what a short write means */
-	written = fd >= 0 && write(fd, text, length) == length && pg_fsync(fd) == 0;
+	written = fd >= 0 && write(fd, text, length) == length && fsync(fd) == 0;
 	if (fd >= 0 && close(fd) != 0)
 		written = false;
 	if (written && link(temp, path) != 0 && errno != EEXIST)
@@ -312,7 +312,7 @@ static bool
 sync_directory(void)
 {
 	int			fd = BasicOpenFile(XLOGDIR, O_RDONLY | PG_BINARY);
-	bool		synced = fd >= 0 && pg_fsync(fd) == 0;
+	bool		synced = fd >= 0 && fsync(fd) == 0;
 
 	if (!synced)
 		ereport(LOG,

@@ -132,6 +132,16 @@ on_dead(QuorumNodeId peer)
 	pgq_engine_peer(QUORUM_EVENT_PEER_DEAD, peer);
 }
 
+/* Only said: an old member set may be wrong about us, and nobody listens to us anyway. */
+static void
+on_disowned(QuorumNodeId peer)
+{
+	char		text[QUORUM_REASON_SIZE];
+
+	snprintf(text, sizeof(text), "node %u says that this node was removed from the cluster", peer);
+	pgq_engine_notice(text);
+}
+
 static void
 on_message(const QuorumMessage *message)
 {
@@ -149,7 +159,7 @@ on_message(const QuorumMessage *message)
 }
 
 static const PgqTransportHandler handler = {
-	on_message, on_connected, on_lost, on_restarted, on_dead
+	on_message, on_connected, on_lost, on_restarted, on_dead, on_disowned
 };
 
 /* Read the state, open the port, start the core if this server is a member. */
