@@ -16,6 +16,7 @@
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "access/xlogrecovery.h"
+#include "miscadmin.h"
 
 #include "facts.h"
 #include "promote.h"
