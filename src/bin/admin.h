@@ -34,4 +34,10 @@ extern bool admin_options(Admin *admin, const AdminUsage *usage, int argc, char 
 extern PGresult *admin_call(PGconn *conn, const char *sql, int count, const char *const *values,
 							int timeout_ms, bool *lost);
 
+/*
+ * Hands over, waits until the new leader serves, tells how long it took: name of the
+ * new leader, NULL with a message.
+ */
+extern char *admin_switchover(const Admin *admin, int seconds);
+
 #endif							/* PGQ_ADMIN_H */

@@ -207,11 +207,25 @@ write_missing_files(const Clone *clone, const Token *token)
 		(void) hba_allow(hba, token->user, token->dbname, clone->networks, clone->network_count);
 }
 
+/* The directory was empty, so whatever is in it is a part of the copy. */
+static void
+remove_partial_copy(const Clone *clone)
+{
+	const char *arguments[] = {"/usr/bin/find", clone->server.directory, "-mindepth", "1",
+	"-delete", NULL};
+
+	if (access(clone->server.directory, F_OK) == 0)
+		(void) run_program(arguments, NULL, NULL);
+}
+
 bool
 clone_make(const Clone *clone, const Token *token)
 {
 	if (!copy(clone, token))
+	{
+		remove_partial_copy(clone);
 		return false;
+	}
 	remove_foreign_files(clone);
 	write_settings(clone, token);
 	file_write(path_in(clone, SECRET_FILE), psprintf("%s\n", token->secret));

@@ -90,6 +90,7 @@ connect_to(const Setup *setup, const Common *given)
 	}
 	if (common.timeout == 0)
 		common.timeout = 30;
+	endpoints_close(&endpoints);	/* it was restarted */
 	spec = spec_make(&common, &endpoints);
 	endpoints_ask(&endpoints, spec, "SELECT 1");
 	if (interrupted())
@@ -248,7 +249,6 @@ init_running(Setup *setup, const Common *common)
 		return EXIT_DEGRADED;
 	if (setup->host == NULL || strncmp(setup->host, "127.", 4) != 0)
 		warn_of_hba(conn);
-	printf("this server leads a cluster of one\n\n");
 	return print_join_line(conn, setup->server.directory, setup->token_file) ?
 		EXIT_FINE : EXIT_DEGRADED;
 }

@@ -325,7 +325,7 @@ check_options(Join *join)
 		return false;
 	}
 	if (join->quorum_port == 0)
-		join->quorum_port = clone->pg_port + QUORUM_PORT_OFFSET;
+		join->quorum_port = default_quorum_port(clone->pg_port);
 	if (join->quorum_port == clone->pg_port || join->quorum_port > 65535)
 	{
 		pg_log_error("port %d cannot be that of the quorum", join->quorum_port);

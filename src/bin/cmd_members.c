@@ -27,10 +27,10 @@ confirm(const Survey *survey, const Member *member, bool yes)
 {
 	int			voters = survey->voters - (strcmp(member->kind, "learner") != 0);
 
-	printf("%s (%s, %s) is removed; %d voters stay\n", member->name, member->kind, member->state,
-		   voters);
+	printf("%s (%s, %s) is removed; %d of %d voters stay\n", member->name, member->kind,
+		   member->state, voters, survey->voters);
 	if (voters < 3)
-		pg_log_warning("%d voters cannot lose one", voters);
+		pg_log_warning("fewer than three voters cannot lose one");
 	return yes || ask_yes("Remove it?");
 }
 
@@ -53,13 +53,22 @@ remove_member(const Admin *admin)
 	}
 	if (!confirm(survey, member, admin->yes))
 		return false;
+	if (member == survey->leader)
+	{
+		/* The leader cannot leave: somebody else has to lead first. */
+		survey_free(survey);
+		if (admin_switchover(admin, 5) == NULL)
+			return false;
+		leader = survey_leader(&survey, &admin->common, 10);
+	}
 	result = admin_call(leader, "SELECT quorum.remove_member($1, $2::interval)", 2, values,
 						(seconds + 5) * 1000, &lost);
 	PQclear(result);
 	if (lost && !interrupted())
 		pg_log_error_hint("See \"%s status\" for whether it is done.", progname);
 	if (result != NULL)
-		printf("%s is no member any more\n", admin->argument);
+		printf("%s is no member any more; its server and its data are left to you\n",
+			   admin->argument);
 	return result != NULL;
 }
 

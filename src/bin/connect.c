@@ -214,8 +214,21 @@ fail(Endpoint *e, const char *message)
 
 	start = start != NULL ? start + 8 : message;
 	length = strcspn(start, "\n");
+	/* libpq does not hand on the code; the name of the file is in no language another. */
+	e->denied = PQconnectionNeedsPassword(e->conn) || PQconnectionUsedPassword(e->conn) ||
+		strstr(message, "pg_hba.conf") != NULL || strstr(message, "authentication") != NULL;
 	e->error = pnstrdup(length > 0 ? start : "no connection", length > 0 ? length : 13);
 	e->done = true;
+}
+
+/* "NOTICE:  … already exists, skipping" is for those who asked for more. */
+static void
+show_notice(void *arg, const char *message)
+{
+	if (arg == NULL && strncmp(message, "NOTICE", 6) == 0)
+		pg_log_debug("%s", message);
+	else
+		fprintf(stderr, "%s", message);
 }
 
 static void
@@ -244,6 +257,7 @@ start_connecting(Endpoint *e, const ConnSpec *spec)
 	e->conn = PQconnectStartParams(keywords, values, 0);
 	if (e->conn == NULL)
 		pg_fatal("out of memory");
+	PQsetNoticeProcessor(e->conn, show_notice, NULL);
 	if (PQstatus(e->conn) == CONNECTION_BAD)
 		fail(e, PQerrorMessage(e->conn));
 }
@@ -368,6 +382,7 @@ endpoints_ask(Endpoints *endpoints, ConnSpec *spec, const char *sql)
 		PQfinish(e->conn);
 		e->conn = NULL;
 		e->error = NULL;
+		e->denied = false;
 		e->sent = e->done = false;
 	}
 	if (again)

@@ -26,6 +26,7 @@ typedef struct Endpoint
 	char	   *port;			/* NULL = default */
 	PGconn	   *conn;			/* usable when error is NULL */
 	char	   *error;			/* why it does not answer; NULL = it did */
+	bool		denied;			/* it runs, but does not let us in */
 	bool		sent;			/* the question is on its way */
 	bool		done;
 	PGresult   *results[RESULTS_MAX];

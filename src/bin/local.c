@@ -122,6 +122,7 @@ run_program(const char *const *arguments, bool (*on_line) (const char *line, voi
 	pid_t		pid = start_program(arguments, &output);
 	int			status = 0;
 	bool		ended = false;
+	bool		told = interrupted();	/* cleaning up afterwards goes on */
 
 	for (;;)
 	{
@@ -135,6 +136,9 @@ run_program(const char *const *arguments, bool (*on_line) (const char *line, voi
 			split_lines(pending, kept, on_line, arg);
 			continue;
 		}
+		/* Ctrl-C reaches it as well, a signal to us alone does not. */
+		if (interrupted() && !told)
+			told = kill(pid, SIGINT) == 0;
 		/* A server it started may keep the pipe open: its own end is what counts. */
 		if (ended)
 			break;

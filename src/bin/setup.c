@@ -35,6 +35,12 @@ default_node_name(void)
 	return pg_strdup(name[0] != '\0' ? name : "n1");
 }
 
+int
+default_quorum_port(int pg_port)
+{
+	return pg_port + (pg_port + QUORUM_PORT_OFFSET <= 65535 ? 1 : -1) * QUORUM_PORT_OFFSET;
+}
+
 static char *
 format_address(const char *host, int port)
 {
@@ -133,12 +139,20 @@ plan_identity(Setup *setup, const PGresult *now, Settings *changes)
 		return false;
 	}
 	if (setup->quorum_port == 0)
-		setup->quorum_port = atoi(value_of(now, "port")) + QUORUM_PORT_OFFSET;
+		setup->quorum_port = default_quorum_port(atoi(value_of(now, "port")));
 	wanted = format_address(setup->host, setup->quorum_port);
+	if (strcmp(wanted, address) != 0 && setup->server.directory != NULL &&
+		!port_is_free(setup->quorum_port))
+	{
+		pg_log_error("port %d, for the quorum, is in use on this host", setup->quorum_port);
+		pg_log_error_hint("Choose another one with --address=HOST:PORT.");
+		return false;
+	}
 	if (strcmp(wanted, address) != 0)
 		settings_add(changes, "quorum.address", wanted);
-	if (!is_loopback(setup->host) && strcmp(value_of(now, "listen_addresses"), "localhost") == 0)
-		settings_add(changes, "listen_addresses", "*");
+	if (value_of(now, "listen_addresses")[0] == '\0' ||
+		(!is_loopback(setup->host) && strcmp(value_of(now, "listen_addresses"), "localhost") == 0))
+		settings_add(changes, "listen_addresses", is_loopback(setup->host) ? setup->host : "*");
 	return true;
 }
 
@@ -242,7 +256,7 @@ setup_new_directory(Setup *setup, int pg_port)
 	Settings	settings = {0};
 
 	if (setup->quorum_port == 0)
-		setup->quorum_port = pg_port + QUORUM_PORT_OFFSET;
+		setup->quorum_port = default_quorum_port(pg_port);
 	settings_add(&settings, "shared_preload_libraries", "pg_quorum");
 	settings_add(&settings, "port", psprintf("%d", pg_port));
 	settings_add(&settings, "listen_addresses", is_loopback(setup->host) ? setup->host : "*");
@@ -348,26 +362,46 @@ uses_stream_role(PGconn *conn)
 	return uses;
 }
 
+/* A server accepts connections a moment before its worker runs; bootstrap() says why if not. */
+static bool
+wait_for_worker(PGconn *conn, bool *member)
+{
+	for (int i = 0; i < 100 && !interrupted(); i++)
+	{
+		PGresult   *status = query_ok(conn, "SELECT membership, worker_pid FROM quorum.status", 0,
+									  NULL, STATEMENT_MS);
+		bool		runs = field(status, 0, "worker_pid") != NULL;
+
+		if (status == NULL)
+			return false;
+		*member = strcmp(field(status, 0, "membership"), "member") == 0;
+		PQclear(status);
+		if (runs)
+			break;
+		pg_usleep(100 * 1000);
+	}
+	return !interrupted();
+}
+
 bool
 setup_finish(const Setup *setup, PGconn *conn)
 {
 	bool		stream_role = uses_stream_role(conn);
-	PGresult   *status;
-	bool		member;
+	bool		member = false;
 
 	if (!run(conn, "CREATE EXTENSION IF NOT EXISTS pg_quorum", STATEMENT_MS))
 		return false;
 	if (stream_role && (!make_role(setup, conn) || !grant_role(conn)))
 		return false;
-	status = query_ok(conn, "SELECT membership FROM quorum.status", 0, NULL, STATEMENT_MS);
-	if (status == NULL)
+	if (!wait_for_worker(conn, &member))
 		return false;
-	member = strcmp(field(status, 0, "membership"), "member") == 0;
-	PQclear(status);
 	if (member)
 	{
-		pg_log_info("this server is a member of a cluster already");
+		printf("this server is a member of a cluster already\n\n");
 		return true;
 	}
-	return run(conn, "SELECT quorum.bootstrap()", BOOTSTRAP_MS);
+	if (!run(conn, "SELECT quorum.bootstrap()", BOOTSTRAP_MS))
+		return false;
+	printf("this server leads a cluster of one\n\n");
+	return true;
 }

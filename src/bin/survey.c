@@ -231,7 +231,7 @@ describe(Member *member)
 }
 
 /*
- * A leader that we may not ask, perhaps for want of a password, still leads when a
+ * A leader that does not let us in, perhaps for want of a password, leads when a
  * follower says so whose acknowledgements count.
  */
 static const Member *
@@ -243,7 +243,7 @@ leader_by_hearsay(const Survey *survey)
 		const char *name = member_own(follower, "leader");
 		const Member *leader = name != NULL ? survey_member(survey, name) : NULL;
 
-		if (leader != NULL && leader->own == NULL && leader->heard &&
+		if (leader != NULL && leader->denied && leader->heard &&
 			own_is(follower, "stream", "streaming") && is_true(member_own(follower, "counted")))
 			return leader;
 	}
@@ -271,7 +271,10 @@ collect_members(Survey *survey)
 			if (member->pg_port != NULL && endpoint->error != NULL && endpoint->host != NULL &&
 				strcmp(endpoint->host, member->host) == 0 && endpoint->port != NULL &&
 				strcmp(endpoint->port, member->pg_port) == 0)
+			{
 				member->error = endpoint->error;
+				member->denied = endpoint->denied;
+			}
 		}
 		find_teller(survey, member);
 		describe(member);
@@ -335,9 +338,15 @@ judge(Survey *survey)
 		return;
 	}
 	if (survey->voters_heard - 1 < survey->quorum || survey->electable == 0)
-		problem(survey, survey->voters < 3 ? "%d voters cannot lose one: use three" :
-				"%d voters: the loss of one more stops the cluster",
-				survey->voters < 3 ? survey->voters : survey->voters_heard);
+	{
+		if (survey->voters == 1)
+			problem(survey, "a single voter cannot be lost: use three");
+		else if (survey->voters == 2)
+			problem(survey, "two voters cannot lose one: use three");
+		else
+			problem(survey, "the loss of one more of the %d voters that are there stops the "
+					"cluster", survey->voters_heard);
+	}
 	survey->code = survey->problem_count > 0 ? EXIT_DEGRADED : EXIT_FINE;
 }
 

@@ -18,6 +18,7 @@ typedef struct Member
 	const char *kind;
 	const Endpoint *own;		/* it answers here; NULL = it does not */
 	const char *error;			/* why not; NULL = it was not even asked (no port known) */
+	bool		denied;			/* because it does not let us in */
 	const Endpoint *teller;		/* whose row of quorum.members is used for it */
 	int			row;			/* that row */
 	bool		serves;			/* leader with an open gate, by its own word */

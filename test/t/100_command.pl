@@ -19,7 +19,7 @@ use Time::HiRes qw(time usleep);
 my $base = PostgreSQL::Test::Utils::tempdir();
 my $sockets = PostgreSQL::Test::Utils::tempdir_short();
 my $token = "$base/token";
-my %port = map { $_ => [ map { PostgreSQL::Test::Cluster::get_free_port() } 1, 2 ] } 1 .. 4;
+my %port = map { $_ => [ map { PostgreSQL::Test::Cluster::get_free_port() } 1, 2 ] } 1 .. 5;
 my @settings = ("--set=unix_socket_directories=$sockets", '--set=shared_buffers=16MB',
 	'--set=max_wal_senders=12', '--set=quorum.lease_duration=1000');
 
@@ -66,6 +66,19 @@ sub status_when
 		usleep(50_000);
 	}
 	die "waited in vain for: $what\n$out$err";
+}
+
+# A join that gets SIGINT in the middle of the copy: its exit code.
+sub interrupted_join
+{
+	my $begun = directory(4) . '/base';
+	my $join = IPC::Run::start([ 'pg_quorum', 'join', place(4), @settings, "\@$token" ], '>', \my $out, '2>', \my $err);
+	my $until = time() + 60;
+
+	usleep(2_000) while time() < $until && !-e $begun;
+	$join->signal('INT');
+	$join->finish;
+	return $join->full_result(0) >> 8;
 }
 
 sub member { my ($status, $name) = @_; return (grep { $_->{name} eq $name } @{ $status->{members} })[0]; }
@@ -196,6 +209,25 @@ is($out, "t\n", 'leads to the leader');
 refused('switchover to nobody', 1, qr/no member "n9"/, 'switchover', '-D', directory(2), '--to=n9');
 refused('removing nobody', 1, qr/no member "n9"/, 'remove', '-y', '-D', directory(2), 'n9');
 
+# ---- changing ---------------------------------------------------------------------------
+
+is(interrupted_join(), 130, 'a join that is interrupted says so');
+is_deeply([ glob(directory(4) . '/*') ], [], 'and leaves nothing behind');
+($rc, $out, $err) = command('join', place(4), @settings, '--kind=learner', "\@$token");
+is($rc, 0, 'a learner joins') or diag($out, $err);
+($rc, $out, $err) = command('switchover', '-D', directory(3), '--to=n2');
+is($rc, 0, 'switchover') or diag($out, $err);
+like($out, qr/^n2 leads now instead of n1, after \d+ ms$/m, 'says who leads, after how long');
+status_when('n1 and n3 follow', sub { $_[0]{status} eq 'healthy' && $_[0]{leader} eq 'n2' }, '-D', directory(3));
+($rc, $out, $err) = command('switchover', '-D', directory(3), '--to=n1');
+is($rc, 0, 'and back') or diag($out, $err);
+status_when('n2 and n3 follow', sub { $_[0]{status} eq 'healthy' && $_[0]{leader} eq 'n1' }, '-D', directory(3));
+refused('removing without a terminal', 1, qr/no terminal to ask/, 'remove', '-D', directory(3), 'n4');
+($rc, $out, $err) = command('remove', '--yes', '-D', directory(3), 'n4');
+is($rc, 0, 'the learner is removed') or diag($out, $err);
+($status) = status_when('three members', sub { @{ $_[0]{members} } == 3 }, '-D', directory(3));
+ok(!member($status, 'n4'), 'and gone');
+
 # ---- with some of them gone -------------------------------------------------------------
 
 kill_node(1);
@@ -223,5 +255,28 @@ refused('switchover without a leader', 2, qr/no leader serves/, 'switchover', '-
 
 kill_node(substr $last, 1);
 refused('all gone', 3, qr/no member of a cluster/, 'status', '--token', $second_token);
+
+# ---- a server that runs already ---------------------------------------------------------
+
+my $running = PostgreSQL::Test::Cluster->new('running');
+my @init = ('init', '-D', $running->data_dir, '--name=r1', "--address=127.0.0.1:$port{5}[1]");
+$running->init;
+$running->append_conf('postgresql.conf', "fsync = on\nwal_level = replica\nmax_wal_senders = 10\n");
+$running->start;
+refused('a quorum port in use', 1, qr/is in use/, @init, "--address=127.0.0.1:$port{4}[1]");
+refused('changing settings without a terminal', 1, qr/no terminal to ask/, @init);
+unlike(slurp_file($running->data_dir . '/postgresql.auto.conf'), qr/quorum/, 'and nothing is changed');
+($rc, $out, $err) = command(@init, '--yes');
+is($rc, 5, 'settings are written, a restart is needed') or diag($out, $err);
+($rc, $out, $err) = command(@init, '--yes', '--restart');
+is($rc, 0, 'it restarts, and leads a cluster of one') or diag($out, $err);
+like($out, qr/ join .*pgq1\./, 'and tells how others join');
+($rc, $out) = command('status', '-D', $running->data_dir);
+like($out, qr/^ degraded: leader r1/, 'as its status says');
+($rc, $out, $err) = command(@init, '--yes');
+is($rc, 0, 'once more does no harm') or diag($out, $err);
+like($out, qr/member of a cluster already/, 'and says that it is done');
+$running->_update_pid(1);
+$running->stop('immediate');
 
 done_testing();
