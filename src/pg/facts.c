@@ -17,6 +17,7 @@
 #include "access/xlog_internal.h"
 #include "access/xlogrecovery.h"
 #include "miscadmin.h"
+#include "miscadmin.h"
 
 #include "facts.h"
 #include "promote.h"
