@@ -45,6 +45,8 @@ int			pgq_priority = 100;
 bool		pgq_death_proof = true;
 bool		pgq_allow_local_commit = false;
 bool		pgq_auto_rewind = true;
+int			pgq_rollback_keep_size = 1024;
+int			pgq_rollback_keep_age = 30 * 24 * 60;
 
 typedef struct Setting
 {
@@ -94,6 +96,12 @@ static const Setting settings[] = {
 	{"quorum.auto_rewind", "Brings a node whose log has left the leader's back by itself.",
 		"With pg_rewind, in a restart in place. When off, such a node waits for an operator.",
 	PGC_SIGHUP, 0, NULL, NULL, &pgq_auto_rewind, 0, 0},
+	{"quorum.rollback_keep_size", "How much of the WAL that rewinds took out is kept.",
+		"The oldest goes first, the newest stays whatever its size. 0 keeps nothing.",
+	PGC_SIGHUP, GUC_UNIT_MB, NULL, &pgq_rollback_keep_size, NULL, 0, INT_MAX},
+	{"quorum.rollback_keep_age", "How long the WAL that a rewind took out is kept.",
+		"0 keeps it until quorum.rollback_keep_size is reached.",
+	PGC_SIGHUP, GUC_UNIT_MIN, NULL, &pgq_rollback_keep_age, NULL, 0, INT_MAX / 60},
 };
 
 /* Where a check says why the settings are not fit. */
@@ -152,6 +160,7 @@ pgq_guc_override_managed(QuorumNodeId node_id)
 		{"primary_slot_name", slot},
 		{"recovery_target_timeline", "latest"},
 		{"restore_command", ""},	/* V13: an archive may hold a dead branch */
+		{"recovery_min_apply_delay", "0"},	/* H34: a delay would be added to every failover */
 		{"wal_retrieve_retry_interval", "100ms"},
 		{"wal_receiver_status_interval", "1s"},
 		{"wal_sender_timeout", "10s"},

@@ -18,6 +18,8 @@ extern int	pgq_priority;		/* quorum.priority */
 extern bool pgq_death_proof;	/* quorum.death_proof: refused ports prove death */
 extern bool pgq_allow_local_commit; /* quorum.allow_local_commit */
 extern bool pgq_auto_rewind;	/* quorum.auto_rewind */
+extern int	pgq_rollback_keep_size; /* quorum.rollback_keep_size, MB */
+extern int	pgq_rollback_keep_age;	/* quorum.rollback_keep_age, minutes */
 
 /* From _PG_init; preloaded = in shared_preload_libraries (else only what backends may see). */
 extern void pgq_guc_init(bool preloaded);

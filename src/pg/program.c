@@ -175,12 +175,21 @@ give_lines(char *text, size_t length, PgqProgramLine line, void *arg)
 
 	for (size_t i = 0; i < length; i++)
 	{
-		if (text[i] != '\n' && text[i] != '\r' && i + 1 < LINE_SIZE - 1)
+		if (text[i] != '\n' && text[i] != '\r')
 			continue;
 		text[i] = '\0';
 		if (i > start && line != NULL)
 			line(text + start, arg);
 		start = i + 1;
+	}
+
+	/* a line without an end in sight is cut */
+	if (start == 0 && length == LINE_SIZE - 1)
+	{
+		text[length] = '\0';
+		if (line != NULL)
+			line(text, arg);
+		return 0;
 	}
 	memmove(text, text + start, length - start);
 	return length - start;

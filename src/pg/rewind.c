@@ -40,6 +40,7 @@
 #include "parking.h"
 #include "program.h"
 #include "rewind.h"
+#include "rollback.h"
 #include "source.h"
 #include "state.h"
 #include "timeline.h"
@@ -448,6 +449,7 @@ place(PgqJournal *journal)
 {
 	if (!pgq_parking_back())
 		refuse_to_start("the rewound data could not be moved back");
+	pgq_rollback_keep(journal);
 	enter(journal, PGQ_REWIND_PLACED);
 
 	/* the server has read the file that was here when it began to start */

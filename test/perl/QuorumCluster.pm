@@ -340,13 +340,6 @@ sub log_size
 	return -s $node->logfile;
 }
 
-# What the node has said since $node->{log_from}.
-sub log_since
-{
-	my ($self, $node) = @_;
-	return PostgreSQL::Test::Utils::slurp_file($node->logfile, $node->{log_from} // 0);
-}
-
 sub show_logs
 {
 	my ($self) = @_;

@@ -10,6 +10,7 @@ use lib "$FindBin::RealBin/../perl";
 use QuorumCluster;
 use Digest::MD5;
 use PostgreSQL::Test::Utils;
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(time usleep);
 
@@ -87,6 +88,12 @@ is($cluster->ask($old, 'SHOW work_mem'), '5MB', 'its own settings are in force')
 is($cluster->ask($old, 'SHOW quorum.node_name'), $old->{quorum_name}, 'it is who it was');
 is($cluster->ask($old, 'SELECT count(*) FROM t WHERE id = -1'), '0', 'what nobody else had is gone');
 
+my @kept = glob($old->data_dir . '/pg_quorum/pgsql_tmp.rollback/*');
+is(scalar @kept, 1, 'what is gone is kept aside');
+ok(scalar(grep { /\/[0-9A-F]{24}$/ } glob("$kept[0]/*")), '... the WAL');
+my $table = $cluster->ask($old, "SELECT '1663/' || oid || '/' || pg_relation_filenode('t') FROM pg_database WHERE datname = 'postgres'");
+like(PostgreSQL::Test::Utils::slurp_file("$kept[0]/list"), qr/\tCOMMIT 2.*\t \Q$table\E:2000\/0\/0$/m, '... with a list of what it did');
+
 my $log = PostgreSQL::Test::Utils::slurp_file($old->logfile, $offset);
 unlike($log, qr/voted for/, 'it gave no vote meanwhile');
 like($log, qr/pg_rewind: servers diverged/, 'pg_rewind brought it back');
@@ -113,48 +120,80 @@ sub child_rewinds
 	return 0;
 }
 
-my %interruptions = (
-	'the postmaster is killed before the data move' => sub { journal($_[0]) =~ /phase requested/ },
-	'the postmaster is killed while the data move' => sub { journal($_[0]) =~ /phase parking/ },
-	'the postmaster is killed while pg_rewind runs' => sub { journal($_[0]) =~ /phase rewinding/ },
-	'the postmaster is killed while pg_rewind copies' => sub {
-		return $cluster->log_since($_[0]) =~ /pg_rewind: need to copy/;
-	},
-	'the postmaster is killed while the data come back' => sub { journal($_[0]) =~ /phase rewound/ },
-	'the postmaster is killed before the rewind is proved' => sub { journal($_[0]) =~ /phase placed/ },
-	'pg_rewind is killed' => sub { journal($_[0]) =~ /phase rewinding/ && child_rewinds($_[0]) },
-	'the server is stopped while pg_rewind copies' => sub {
-		return $cluster->log_since($_[0]) =~ /pg_rewind: need to copy/;
-	});
+sub log_since { return PostgreSQL::Test::Utils::slurp_file($_[0]->logfile, $_[1]) }
 
-for my $what (sort keys %interruptions)
+# A process that kills what $victim names as soon as $met: the server may still be starting.
+sub killer
 {
-	my $met = $interruptions{$what};
-	my $node = diverge();
+	my ($node, $from, $met, $victim) = @_;
 	my $until = time() + 30;
-	my $reached;
+	my $pid = fork() // die "fork: $!";
+
+	return $pid if $pid;
+	while (time() < $until)
+	{
+		if ($met->($node, $from))
+		{
+			my $target = $victim->($node);
+			kill 'KILL', $target if $target;
+			POSIX::_exit($target ? 0 : 1);
+		}
+		POSIX::_exit(1) if log_since($node, $from) =~ /rewound and following/;
+		usleep(100);
+	}
+	POSIX::_exit(1);
+}
+
+sub in_phase
+{
+	my ($phase) = @_;
+	return sub { journal($_[0]) =~ /phase $phase/ };
+}
+
+my $copies = sub { log_since(@_) =~ /pg_rewind: need to copy/ };
+my $server = sub { $cluster->postmaster_pid($_[0]) };
+my @interruptions = (
+	[ 'killed before the data move', in_phase('requested'), $server ],
+	[ 'killed while the data move', in_phase('parking'), $server ],
+	[ 'killed while pg_rewind starts', in_phase('rewinding'), $server ],
+	[ 'killed while pg_rewind copies', $copies, $server ],
+	[ 'killed while the data come back', in_phase('rewound'), $server ],
+	[ 'killed before it streams', in_phase('placed'), $server ],
+	[ 'pg_rewind killed', sub { child_rewinds($_[0]) }, \&child_rewinds ],
+	[ 'pg_rewind killed while it copies', $copies, \&child_rewinds ]);
+
+for my $interruption (@interruptions)
+{
+	my ($what, $met, $victim) = @$interruption;
+	my $node = diverge();
+	my $from = $cluster->log_size($node);
 
 	$own = own_files($node);
-	$node->{log_from} = $cluster->log_size($node);
-	$cluster->start($node);
-	usleep(200) while !($reached = $met->($node)) && time() < $until && $cluster->log_since($node) !~ /rewound and following/;
-	if ($what =~ /^pg_rewind/)
+	my $killer = killer($node, $from, $met, $victim);
+	$node->start(fail_ok => 1);
+	waitpid $killer, 0;
+	if ($? != 0)
 	{
-		kill 'KILL', $reached if $reached;
+		note("$what: too late");
 	}
-	elsif ($what =~ /stopped/)
+	elsif ($victim == $server)
 	{
-		$node->stop('fast');
+		$cluster->kill_all($node);
 		$cluster->start($node);
 	}
-	else
-	{
-		$cluster->kill_postmaster($node);
-		$cluster->start($node);
-	}
-	note("$what: too late") if !$reached;
 	is_healthy($node, $what);
 	is_deeply(own_files($node), $own, "$what: its own files are what they were");
 }
+
+# ---- stopped ---------------------------------------------------------------------
+
+my $stopped = diverge();
+my $from = $cluster->log_size($stopped);
+$cluster->start($stopped);
+$cluster->wait_until('pg_rewind', sub { log_since($stopped, $from) =~ /pg_rewind: / });
+$stopped->stop('fast');
+pass('the server can be stopped while pg_rewind runs');
+$cluster->start($stopped);
+is_healthy($stopped, 'stopped');
 
 done_testing();
