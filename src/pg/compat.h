@@ -106,6 +106,11 @@
 #define pgq_my_proc_number()	(MyProc->pgprocno)
 #endif
 
+/* 17 renamed the class of waits for a buffer pin. */
+#if PG_VERSION_NUM < 170000
+#define PG_WAIT_BUFFERPIN	PG_WAIT_BUFFER_PIN
+#endif
+
 /* 16 moved assign_synchronous_commit. */
 #if PG_VERSION_NUM >= 160000
 #include "utils/guc_hooks.h"

@@ -38,7 +38,7 @@ replay_waits_for_queries(void)
 		if (event == WAIT_EVENT_RECOVERY_CONFLICT_SNAPSHOT ||
 			event == WAIT_EVENT_RECOVERY_CONFLICT_TABLESPACE ||
 			(event & 0xFF000000U) == PG_WAIT_LOCK ||
-			(event & 0xFF000000U) == PG_WAIT_BUFFER_PIN)
+			(event & 0xFF000000U) == PG_WAIT_BUFFERPIN)
 			return true;
 	}
 	return false;
