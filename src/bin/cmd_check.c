@@ -296,11 +296,37 @@ check_extension(const Survey *survey, Report *report)
 	PQclear(rows);
 }
 
+/* Would a stream be let in?  From this host and as this role only, which is said. */
+static void
+check_streams_from_here(const Survey *survey)
+{
+	static Endpoints endpoints;
+
+	spec_set(survey->spec, "replication", "true");
+	for (int i = 0; i < survey->count; i++)
+	{
+		if (survey->members[i].own != NULL && survey->members[i].pg_port != NULL)
+			endpoints_add(&endpoints, survey->members[i].host, survey->members[i].pg_port);
+	}
+	endpoints_ask(&endpoints, survey->spec, "IDENTIFY_SYSTEM");
+	for (int i = 0; i < endpoints.count && !interrupted(); i++)
+	{
+		const Endpoint *e = &endpoints.list[i];
+
+		if (e->error == NULL)
+			OK("%s lets a stream in from this host as role %s", endpoint_name(e), PQuser(e->conn));
+		else
+			NOT_TESTED("whether %s lets streams in could not be tested from here: %s",
+					   endpoint_name(e), e->error);
+	}
+	spec_set(survey->spec, "replication", NULL);
+}
+
 static void
 tell_untested(const Survey *survey)
 {
-	NOT_TESTED("pg_hba.conf: each stream above proves the way from its follower to %s; whether "
-			   "the others would let each other in is not tested",
+	NOT_TESTED("pg_hba.conf: the streams show that %s lets its followers in; whether the others "
+			   "let each other in shows a switchover only",
 			   survey->leader ? survey->leader->name : "the leader");
 	NOT_TESTED("free disk space is not tested: no server tells it");
 }
@@ -345,6 +371,7 @@ cmd_check(int argc, char **argv)
 	check_members(survey, &report);
 	check_nodes(survey, &report);
 	check_extension(survey, &report);
+	check_streams_from_here(survey);
 	tell_untested(survey);
 	printf("%d failures, %d warnings\n", report.failures, report.warnings);
 	if (survey->leader == NULL)

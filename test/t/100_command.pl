@@ -191,6 +191,7 @@ is_deeply([ sort keys %{ $status->{members}[0] } ],
 ($rc, $out) = command('check', '-D', directory(3));
 is($rc, 0, 'check finds nothing wrong') or diag($out);
 like($out, qr/^ok +a failover would work now; n[23] would win/m, 'and says who would win');
+is(scalar(() = $out =~ /lets a stream in from this host/g), 3, 'and that streams would be let in');
 
 ($rc, $out) = command('token', '-D', directory(2));
 is($rc, 0, 'a follower prints the token as well');
