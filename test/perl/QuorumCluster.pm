@@ -354,19 +354,26 @@ sub show_logs
 	}
 }
 
-# Nothing of ours may stay: a stopped process cannot be shut down.
+# Nothing of ours may stay.  One node after the other cannot be stopped: those that are
+# left elect, and restart in place just when pg_ctl looks for their pid.
 END
 {
 	my $status = $?;
+	my @pids;
 
 	for my $cluster (@clusters)
 	{
+		$cluster->show_logs if !Test::More->builder->is_passing;
 		for my $node ($cluster->nodes)
 		{
-			$cluster->thaw($node) if $node->{frozen};
+			my @of_node = _runs($cluster->postmaster_pid($node) // 0) ? $cluster->processes($node) : ();
+			kill 'KILL', @of_node;
+			push @pids, @of_node;
+			$node->{_pid} = undef;
 		}
-		$cluster->show_logs if !Test::More->builder->is_passing;
 	}
+	my $until = time() + 30;
+	usleep(20_000) while (grep { _runs($_) } @pids) && time() < $until;
 	$? = $status;
 }
 
