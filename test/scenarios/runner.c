@@ -95,7 +95,7 @@ fixed_options(SimOptions *options)
 {
 	memset(options, 0, sizeof(*options));
 	options->seed = 1;
-	options->nodes = 3;
+	options->nodes = options->members = 3;
 	options->lease = 2 * SIM_SECOND;
 	options->heartbeat = 200 * SIM_MS;
 	options->promotion_limit = 10 * SIM_SECOND;
@@ -116,7 +116,11 @@ set_option(Scenario *scenario, char **words, int count)
 	SimTime		time = 0;
 
 	if (count == 2 && strcmp(words[0], "nodes") == 0)
+		options->nodes = options->members = atoi(words[1]);
+	else if (count == 2 && strcmp(words[0], "servers") == 0)
 		options->nodes = atoi(words[1]);
+	else if (count == 2 && strcmp(words[0], "auto-rewind") == 0)
+		options->auto_rewind = strcmp(words[1], "on") == 0;
 	else if (count == 2 && strcmp(words[0], "learners") == 0)
 		options->learners = atoi(words[1]);
 	else if (count == 2 && strcmp(words[0], "seed") == 0)
@@ -131,6 +135,8 @@ set_option(Scenario *scenario, char **words, int count)
 			options->lease = time;
 			options->heartbeat = time / 10;
 		}
+		else if (strcmp(words[0], "delay") == 0)
+			options->delay = (SimRange) {time, time};
 		else if (strcmp(words[0], "start-stream") == 0)
 			options->start_stream = (SimRange) {time, time};
 		else if (strcmp(words[0], "commit-every") == 0)
@@ -163,6 +169,8 @@ condition_holds(Scenario *scenario, char **words, int count)
 
 	if (strcmp(words[0], "leader") == 0)
 		return sim_leader(sim) != NULL;
+	if (strcmp(words[0], "answer") == 0)
+		return sim->operator.asked.request_id == 0;
 	if (strcmp(words[0], "gate") == 0)
 	{
 		for (int i = 0; i < sim->options.nodes; i++)
@@ -174,6 +182,18 @@ condition_holds(Scenario *scenario, char **words, int count)
 	}
 	if (node == NULL)
 		return false;
+	if (strcmp(words[0], "voter") == 0 || strcmp(words[0], "member") == 0)
+	{
+		uint32_t	mask = words[0][0] == 'v' ? sim_voters(&node->core.hard.members) :
+			sim_members(&node->core.hard.members);
+
+		/* In the set that the node has. */
+		return node->worker && (mask >> node->index & 1) != 0;
+	}
+	if (strcmp(words[0], "wait-lsn") == 0)
+		return node->core.change.step == QUORUM_CHANGE_WAIT_LSN;
+	if (strcmp(words[0], "wait-set") == 0)
+		return node->core.change.step == QUORUM_CHANGE_WAIT_SET;
 	if (strcmp(words[0], "lapse") == 0)
 		return !sim_pg_serves(sim, node);
 	if (strcmp(words[0], "promoted") == 0)
@@ -338,6 +358,26 @@ give_roles(Scenario *scenario)
 	return true;
 }
 
+/* "add 4 [learner]", "remove n", "switchover [n [limit]]": asked of whoever serves */
+static bool
+ask(Scenario *scenario, char **words, int count)
+{
+	Sim		   *sim = scenario->sim;
+	SimNode    *node = count > 1 ? parse_node(scenario, words[1]) : NULL;
+	SimTime		limit = 10 * SIM_SECOND;
+	QuorumAdminType type = words[0][0] == 'a' ? QUORUM_ADMIN_ADD_MEMBER :
+		words[0][0] == 'r' ? QUORUM_ADMIN_REMOVE_MEMBER : QUORUM_ADMIN_SWITCHOVER;
+	bool		learner = count == 3 && strcmp(words[2], "learner") == 0;
+
+	if ((node == NULL && (count > 1 || type != QUORUM_ADMIN_SWITCHOVER)) || count > 3 ||
+		(count == 3 && !learner && !parse_time(words[2], &limit)))
+		return wrong(scenario, "cannot do", words[0]);
+	if (type == QUORUM_ADMIN_ADD_MEMBER && sim_leader(sim) != NULL)
+		sim_prepare(sim, node, sim_leader(sim));
+	return sim_ask(sim, type, node, limit, learner) ||
+		wrong(scenario, "nobody serves", words[0]);
+}
+
 static void
 start(Scenario *scenario)
 {
@@ -376,6 +416,9 @@ command(Scenario *scenario, char **words, int count)
 		sim_links_up(scenario->sim);
 		return true;
 	}
+	if (strcmp(words[0], "add") == 0 || strcmp(words[0], "remove") == 0 ||
+		strcmp(words[0], "switchover") == 0)
+		return ask(scenario, words, count);
 	node = count >= 2 ? parse_node(scenario, words[1]) : NULL;
 	if (node != NULL && count == 3 && strcmp(words[0], "term") == 0)
 		return set_term(scenario, node, (QuorumTerm) atoi(words[2]));

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quorum_members.h"
 #include "sim.h"
 
 /* The core's assertions know no context. */
@@ -177,7 +178,8 @@ check_election(Sim *sim, const SimNode *winner, QuorumTerm term)
 void
 sim_check_publish(Sim *sim, SimNode *node, const QuorumView *view)
 {
-	int			voters = sim->options.nodes - sim->options.learners;
+	int			voters;
+	QuorumSyncRule rule;
 
 	if (view->role == QUORUM_ROLE_LEADER)
 	{
@@ -186,6 +188,9 @@ sim_check_publish(Sim *sim, SimNode *node, const QuorumView *view)
 		if (*leader != QUORUM_NO_NODE && *leader != node->id)
 			sim_fail(sim, SIM_SAFETY, "S1: nodes %u and %u both lead term %u", *leader,
 					 node->id, view->term);
+		if (sim->oracle.gone[node->index])
+			sim_fail(sim, SIM_SAFETY, "M8: node %u was removed and leads term %u", node->id,
+					 view->term);
 		if (*leader == QUORUM_NO_NODE)
 		{
 			check_election(sim, node, view->term);
@@ -198,10 +203,14 @@ sim_check_publish(Sim *sim, SimNode *node, const QuorumView *view)
 		return;
 	if (view->role != QUORUM_ROLE_LEADER || node->phase != QUORUM_PHASE_PRIMARY)
 		sim_fail(sim, SIM_SAFETY, "S6: node %u opens its gate and is no leader", node->id);
+	voters = quorum_members_vote_count(&node->core.hard.members);
 	if (view->sync.need < voters / 2)
 		sim_fail(sim, SIM_SAFETY, "S6: node %u wants only %d of %d voters to hold a commit",
 				 node->id, view->sync.need, voters);
-	if (holders_of_term(sim, node, &view->sync, view->term) < view->sync.need)
+
+	/* A change may begin in the same step, its joint rule is for commits only. */
+	quorum_members_sync_rule(&node->core.hard.members, node->id, &rule);
+	if (holders_of_term(sim, node, &rule, view->term) < rule.need)
 		sim_fail(sim, SIM_SAFETY,
 				 "S6: node %u opens its gate in term %u and no quorum holds a record of it",
 				 node->id, view->term);
@@ -267,7 +276,9 @@ void
 sim_check_commit(Sim *sim, SimNode *node, const SimCommit *commit)
 {
 	SimOracle  *oracle = &sim->oracle;
-	int			holders = 0;
+	uint32_t	voters = node->shared.voters;
+	uint32_t	also = node->shared.also;
+	uint32_t	holders = 0;
 
 	if (oracle->tip.end != 0 && oracle->tip.index <= commit->index &&
 		!sim_log_holds(&node->log, UINT64_MAX, &oracle->tip))
@@ -275,17 +286,18 @@ sim_check_commit(Sim *sim, SimNode *node, const SimCommit *commit)
 				 "node %u acknowledges a commit at %llX, and lacks the one acknowledged at %llX",
 				 node->id, (unsigned long long) commit->end,
 				 (unsigned long long) oracle->tip.end);
-	for (int i = 0; i < sim->options.nodes - sim->options.learners; i++)
+	for (int i = 0; i < sim->options.nodes; i++)
 	{
 		const SimNode *other = &sim->nodes[i];
 
 		if (sim_log_holds(&other->log, other->log.flush, commit))
-			holders++;
+			holders |= UINT32_C(1) << i;
 	}
-	if (holders <= (sim->options.nodes - sim->options.learners) / 2)
+	if (sim_bits(holders & voters) <= sim_bits(voters) / 2 ||
+		sim_bits(holders & also) <= sim_bits(also) / 2)
 		sim_fail(sim, SIM_SAFETY,
-				 "S5: node %u acknowledges a commit at %llX that %d voters hold", node->id,
-				 (unsigned long long) commit->end, holders);
+				 "S5: node %u acknowledges a commit at %llX that nodes %x hold, of voters %x",
+				 node->id, (unsigned long long) commit->end, holders, voters | also);
 	if (commit->index > oracle->tip.index)
 		oracle->tip = *commit;
 	else

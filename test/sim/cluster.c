@@ -67,6 +67,7 @@ clear(Sim *sim)
 	sim->stream_ids = 0;
 	sim->payload = 0;
 	sim->healed = false;
+	memset(&sim->operator, 0, sizeof(sim->operator));
 	sim->hash = UINT64_C(0xcbf29ce484222325);
 	sim->trace_count = 0;
 	sim->verdict = SIM_OK;
@@ -83,14 +84,14 @@ make_hard_state(const SimOptions *options, QuorumHardState *hard)
 	hard->term = 1;
 	hard->members.id.term = 1;
 	hard->members.id.version = 1;
-	hard->members.next_node_id = (QuorumNodeId) options->nodes + 1;
-	hard->members.count = options->nodes;
-	for (int i = 0; i < options->nodes; i++)
+	hard->members.next_node_id = (QuorumNodeId) options->members + 1;
+	hard->members.count = options->members;
+	for (int i = 0; i < options->members; i++)
 	{
 		QuorumMember *member = &hard->members.members[i];
 
 		member->id = (QuorumNodeId) i + 1;
-		member->kind = i < options->nodes - options->learners ? QUORUM_VOTER : QUORUM_LEARNER;
+		member->kind = i < options->members - options->learners ? QUORUM_VOTER : QUORUM_LEARNER;
 		member->quorum_port = 7000;
 		member->pg_port = 5432;
 		memset(member->uuid, i + 1, sizeof(member->uuid));
@@ -118,9 +119,11 @@ make_node(Sim *sim, int index, QuorumHardState *hard)
 	node->config.promotion_limit_us = options->promotion_limit;
 	node->config.priority = options->priority[index];
 	node->config.pg_port = 5432;
+	node->config.auto_rewind = options->auto_rewind;
 	hard->node_id = node->id;
 	memset(hard->uuid, index + 1, sizeof(hard->uuid));
-	sim_disk_format(node, hard);
+	if (index < options->members)
+		sim_disk_format(node, hard);
 	sim_log_append(&node->log, 1, SIM_LSN_START, 0);
 	sim_log_cut(&node->log, SIM_LSN_START);
 	sim_history_add(sim, node, 0);
@@ -143,6 +146,8 @@ sim_start(Sim *sim, const SimOptions *options)
 	sim_after(sim, options->commit_every, SIM_EV_CLIENT, NULL);
 	if (options->fault_every > 0)
 		sim_after(sim, options->fault_every, SIM_EV_FAULT, NULL);
+	if (options->change_every > 0)
+		sim_after(sim, options->change_every, SIM_EV_OPERATOR, NULL);
 	if (options->heal_at > 0)
 		sim_at(sim, options->heal_at, SIM_EV_HEAL, NULL);
 }
@@ -244,11 +249,24 @@ host_event(Sim *sim, SimNode *node, const SimEvent *event)
 			if (event->life == node->pg_life)
 				sim_rewind(sim, node);
 			break;
+		case SIM_EV_INVITED:
+			sim_invited(sim, node, event->data);
+			free(event->data);
+			break;
 		case SIM_EV_DISK_OK:
 			node->disk_slow = false;
 			break;
 		case SIM_EV_CLIENT:
 			sim_clients(sim);
+			break;
+		case SIM_EV_OPERATOR:
+			sim_operator(sim);
+			break;
+		case SIM_EV_SWITCH_CHECK:
+			if (event->number == 1)
+				sim_calm_switchover(sim);
+			else
+				sim_calm_switchover_check(sim);
 			break;
 		case SIM_EV_FAULT:
 			sim_fault_draw(sim);

@@ -6,6 +6,9 @@
 
 #include "sim.h"
 
+/* How long a planned stop waits for standbys that do not confirm its last record. */
+#define STOP_LIMIT	(10 * SIM_SECOND)
+
 /* ---- processes ---------------------------------------------------------- */
 
 /* Its worker lives a moment longer and says so; backends see it and serve nobody. */
@@ -145,23 +148,63 @@ sim_stop(Sim *sim, SimNode *node)
 			  node)->life = node->pg_life;
 }
 
+/* The core hands its term over: a planned stop, and the server starts again by itself. */
+void
+sim_hand_over(Sim *sim, SimNode *node)
+{
+	if (node->stopping || node->doomed)
+		return;
+	sim_stop(sim, node);
+	node->hand_over = node->stopping;
+}
+
+/* Walsenders wait until who is connected has flushed the shutdown checkpoint. */
+static bool
+last_wal_is_missing(const Sim *sim, const SimNode *source)
+{
+	for (int i = 0; i < sim->options.nodes; i++)
+	{
+		const SimNode *node = &sim->nodes[i];
+
+		if (node->stream.state == SIM_STREAM_LIVE && node->stream.source == source->index &&
+			node->stream.source_life == source->pg_life &&
+			node->log.flush < source->log.flush)
+			return true;
+	}
+	return false;
+}
+
 void
 sim_stopped(Sim *sim, SimNode *node)
 {
+	bool		in_place;
+
 	if (!node->stopping)
 		return;
 	if (node->phase == QUORUM_PHASE_PRIMARY && !node->stop_written)
 	{
 		/* Shutdown checkpoint: the last record, sent before the streams end. */
 		node->stop_written = true;
+		node->stop_limit = sim->now + STOP_LIMIT;
 		sim_pg_write(sim, node, false);
 		sim_after(sim, sim_draw(sim, (SimRange) {20 * SIM_MS, 150 * SIM_MS}), SIM_EV_STOPPED,
 				  node)->life = node->pg_life;
 		return;
 	}
 	if (node->phase == QUORUM_PHASE_PRIMARY)
+	{
 		node->log.flush = node->log.write = node->log.records[node->log.count - 1].end;
+		if (sim->now < node->stop_limit && last_wal_is_missing(sim, node))
+		{
+			sim_stream_send(sim, node);
+			sim_after(sim, 10 * SIM_MS, SIM_EV_STOPPED, node)->life = node->pg_life;
+			return;
+		}
+	}
+	in_place = node->hand_over;
 	sim_node_dies(sim, node, false);
+	if (in_place)
+		sim_after(sim, sim_draw(sim, (SimRange) {SIM_MS, 100 * SIM_MS}), SIM_EV_BOOT, node);
 }
 
 /* ---- the draw ----------------------------------------------------------- */
@@ -420,6 +463,8 @@ sim_heal(Sim *sim)
 			sim_boot(sim, node);
 	}
 	sim_after(sim, sim_liveness_bound(options), SIM_EV_DEADLINE, NULL);
+	if (options->change_every > 0)
+		sim_after(sim, sim_liveness_bound(options), SIM_EV_SWITCH_CHECK, NULL)->number = 1;
 }
 
 static void
@@ -453,6 +498,7 @@ check_followers(Sim *sim)
 {
 	const SimOptions *options = &sim->options;
 	const SimNode *leader = sim_leader(sim);
+	uint32_t	members = leader == NULL ? 0 : sim_members(&leader->core.hard.members);
 	SimTime		calm = sim->now - sim->oracle.elected_at;
 	char		why[400];
 
@@ -464,12 +510,20 @@ check_followers(Sim *sim)
 
 		if (node->core.hard.term > leader->core.hard.term)
 			bound += 6 * options->lease;
-		if (sim_pg_serves(sim, node) || sim_stream_counts(sim, node) || calm < bound)
+		if (sim_pg_serves(sim, node) || sim_stream_counts(sim, node) || calm < bound ||
+			(members >> i & 1) == 0 || node->retired || node->state_size == 0)
 			continue;
 		why_pending(sim, why, sizeof(why));
 		sim_fail(sim, SIM_LIVENESS, "node %u does not follow, long after healing:%s", node->id,
 				 why);
 	}
+}
+
+SimTime
+sim_election_bound(const SimOptions *options)
+{
+	return options->boot.max + 2 * options->lease + 2 * options->promote.max +
+		options->rewind.max + SIM_SECOND;
 }
 
 /*
@@ -480,8 +534,7 @@ void
 sim_liveness_deadline(Sim *sim)
 {
 	const SimOptions *options = &sim->options;
-	SimTime		election = options->boot.max + 2 * options->lease + 2 * options->promote.max +
-		options->rewind.max + SIM_SECOND;
+	SimTime		election = sim_election_bound(options);
 	SimTime		commit = 20 * options->commit_every + 200 * SIM_MS;
 	char		why[400];
 
@@ -495,5 +548,9 @@ sim_liveness_deadline(Sim *sim)
 	if (sim->now + SIM_SECOND < options->duration)
 		sim_after(sim, SIM_SECOND, SIM_EV_DEADLINE, NULL);
 	else
+	{
 		check_followers(sim);
+		if (sim->now - sim->oracle.elected_at > election)
+			sim_check_converged(sim);
+	}
 }

@@ -50,6 +50,24 @@ deliver(Sim *sim, const SimNode *from, SimNode *to, const uint8_t *bytes, size_t
 	memcpy(event->data->bytes, bytes, size);
 }
 
+/* To a server that is no member yet: it has no worker of the model to talk to. */
+static void
+send_invitation(Sim *sim, SimNode *from, SimNode *to, const QuorumMessage *message)
+{
+	uint8_t		bytes[QUORUM_ENCODED_MAX];
+	size_t		size = quorum_message_encode(message, bytes, sizeof(bytes));
+	SimEvent   *event;
+
+	if (!to->fresh || !port_works(sim, from, to) || sim_chance(sim, sim->options.loss_ppm))
+		return;
+	event = sim_after(sim, from->busy + message_delay(sim), SIM_EV_INVITED, to);
+	event->data = malloc(sizeof(SimBytes) + size);
+	if (event->data == NULL)
+		abort();
+	event->data->size = size;
+	memcpy(event->data->bytes, bytes, size);
+}
+
 void
 sim_send(Sim *sim, SimNode *from, const QuorumMessage *message)
 {
@@ -61,7 +79,12 @@ sim_send(Sim *sim, SimNode *from, const QuorumMessage *message)
 		sim_fail(sim, SIM_CRASH, "node %u sends to node %u", from->id, message->to);
 	sim_trace_message(sim, from, message, "send");
 	to = &sim->nodes[message->to - 1];
-	if (!sim->connected[from->index][to->index] || !to->worker ||
+	if (message->type == QUORUM_MSG_INVITE && to->state_size == 0)
+	{
+		send_invitation(sim, from, to, message);
+		return;
+	}
+	if ((!sim->connected[from->index][to->index] && from->worker) || !to->worker ||
 		sim->cut[from->index][to->index] || sim->mute[from->index][to->index] ||
 		sim_chance(sim, sim->options.loss_ppm))
 		return;

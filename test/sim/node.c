@@ -133,8 +133,13 @@ do_act(void *arg, const QuorumAction *action)
 		case QUORUM_ACTION_PROBE:
 			sim_probe(sim, node, &sim->nodes[action->peer - 1]);
 			break;
-		default:
-			break;				/* not modelled */
+		case QUORUM_ACTION_HAND_OVER:
+			sim_check_hand_over(sim, node, action);
+			sim_hand_over(sim, node);
+			break;
+		case QUORUM_ACTION_REWIND:
+			sim_rewind_itself(sim, node, action);
+			break;
 	}
 	return !crash_now(driver);
 }
@@ -158,6 +163,7 @@ do_publish(void *arg, const QuorumView *view)
 	if (crash_now(driver))
 		return false;
 	sim_check_publish(sim, node, view);
+	sim_check_set(sim, node, view);
 	node->shared.term = view->term;
 	node->shared.role = view->role;
 	node->shared.leader = view->leader;
@@ -167,6 +173,7 @@ do_publish(void *arg, const QuorumView *view)
 	memcpy(node->not_electable, view->not_electable, sizeof(node->not_electable));
 	sim_stream_follow(sim, node);
 	sim_pg_release(sim, node);
+	sim_outcome(sim, node, &view->outcome);
 	return true;
 }
 
@@ -284,7 +291,7 @@ drive_facts(Sim *sim, SimNode *node)
 	QuorumFacts facts;
 
 	sim_facts(sim, node, &facts);
-	if (memcmp(&facts, &node->facts_told, sizeof(facts)) == 0)
+	if (memcmp(&facts, &node->facts_told, sizeof(facts)) == 0 && !facts.diverged)
 		return;
 	node->facts_told = facts;
 	sim->event.type = QUORUM_EVENT_FACTS;
@@ -421,7 +428,7 @@ sim_children_start(Sim *sim, SimNode *node)
 void
 sim_boot(Sim *sim, SimNode *node)
 {
-	if (node->postmaster || node->pg || node->worker)
+	if (node->postmaster || node->pg || node->worker || node->retired || node->state_size == 0)
 		return;
 	if (!node->host_up)
 	{
@@ -447,10 +454,13 @@ sim_node_dies(Sim *sim, SimNode *node, bool power)
 	node->postmaster = false;
 	node->frozen_until = 0;
 	node->stopping = node->stop_written = false;
+	node->hand_over = false;
 	node->doomed = false;
 	sim_worker_dies(sim, node);
 	if (node->pg)
 		sim_pg_dies(sim, node, power);
+	if (node->rewinding > 0)
+		sim_rewind_stopped(sim, node);
 	if (sim->options.auto_restart)
 		sim_after(sim, sim_draw(sim, sim->options.restart), SIM_EV_BOOT, node);
 }

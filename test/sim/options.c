@@ -107,6 +107,27 @@ draw_faults(SimOptions *options, QuorumRandom *random)
 		options->crash_ppm = (int) skewed(random, 20, 2000);
 }
 
+/* In half of the runs the set changes, and up to five are members of it. */
+static void
+draw_changes(SimOptions *options, QuorumRandom *random)
+{
+	if (one_in(random, 3))
+	{
+		options->auto_rewind = true;
+		options->rewind_fails_ppm = one_in(random, 2) ? 200000 : 0;
+	}
+	if (one_in(random, 2))
+		return;
+	options->change_every = skewed(random, 200 * SIM_MS, 5 * SIM_SECOND);
+	options->refuse_ppm = one_in(random, 3) ? 200000 : 0;
+	options->absent_ppm = one_in(random, 3) ? 100000 : 0;
+	options->members = (int) between(random, 1, 5);
+	options->nodes = SIM_NODES;
+	options->learners = options->members > 2 && one_in(random, 4) ? 1 : 0;
+	for (int i = 0; i < options->nodes; i++)
+		options->priority[i] = one_in(random, 3) ? (uint8_t) between(random, 0, 255) : 100;
+}
+
 void
 sim_options_draw(SimOptions *options, uint64_t seed, SimTime duration)
 {
@@ -123,6 +144,7 @@ sim_options_draw(SimOptions *options, uint64_t seed, SimTime duration)
 	options->nodes = sizes[between(random, 0, (int) (sizeof(sizes) / sizeof(sizes[0])) - 1)];
 	if (options->nodes > 2 && one_in(random, 6))
 		options->learners = 1;
+	options->members = options->nodes;
 	options->lease = one_in(random, 4) ? between(random, 200, 1000) * SIM_MS :
 		between(random, 1000, 3000) * SIM_MS;
 	options->heartbeat = options->lease / between(random, 4, 12);
@@ -132,6 +154,7 @@ sim_options_draw(SimOptions *options, uint64_t seed, SimTime duration)
 	draw_network(options, random);
 	draw_server(options, random);
 	draw_faults(options, random);
+	draw_changes(options, random);
 }
 
 static void
@@ -145,7 +168,7 @@ void
 sim_options_print(const SimOptions *options, FILE *to)
 {
 	fprintf(to, "sim: seed=0x%llx nodes=%d learners=%d lease=%lldms heartbeat=%lldms limit=%llds\n",
-			(unsigned long long) options->seed, options->nodes, options->learners,
+			(unsigned long long) options->seed, options->members, options->learners,
 			(long long) (options->lease / SIM_MS), (long long) (options->heartbeat / SIM_MS),
 			(long long) (options->promotion_limit / SIM_SECOND));
 	fprintf(to, "    ");
@@ -159,6 +182,12 @@ sim_options_print(const SimOptions *options, FILE *to)
 	print_range(to, "promote", options->promote);
 	print_range(to, "restart", options->restart);
 	print_range(to, "rewind", options->rewind);
+	if (options->change_every > 0)
+		fprintf(to, "\n     change every %.1fs refused=%.0f%% absent=%.0f%%",
+				(double) options->change_every / 1e6, options->refuse_ppm / 1e4,
+				options->absent_ppm / 1e4);
+	if (options->auto_rewind)
+		fprintf(to, "\n     rewinds itself, fails=%.0f%%", options->rewind_fails_ppm / 1e4);
 	fprintf(to, "\n     commit every %.0fms partial=%.0f%% crash in drive=%.2f%% "
 			"in promotion=%.0f%% fault every %.1fs (leader %d%%):",
 			(double) options->commit_every / 1000.0,

@@ -20,12 +20,13 @@
 #include "quorum_random.h"
 #include "quorum_types.h"
 
-#define SIM_NODES			7	/* most nodes of one run; node id == index + 1 */
+#define SIM_NODES			10	/* most servers of one run; node id == index + 1 */
 #define SIM_MS				INT64_C(1000)
 #define SIM_SECOND			INT64_C(1000000)
 #define SIM_TRACE_LINES		60	/* shown when a seed fails */
 #define SIM_TRACE_WIDTH		160
 #define SIM_TERM_MAX		1024	/* a run that reaches this many terms fails */
+#define SIM_SETS_MAX		256	/* sets of voters that the oracle tells apart */
 #define SIM_LSN_START		UINT64_C(0x1000000)
 
 typedef int64_t SimTime;		/* virtual microseconds since the start of the run */
@@ -90,8 +91,14 @@ typedef struct SimRange
 typedef struct SimOptions
 {
 	uint64_t	seed;
-	int			nodes;
-	int			learners;		/* the last ones of nodes */
+	int			nodes;			/* servers; those behind the members may be added */
+	int			members;		/* of the set at the start */
+	int			learners;		/* the last ones of them */
+	SimTime		change_every;	/* mean, between requests of the operator; 0 = none */
+	int			refuse_ppm;		/* invitations that are answered with no */
+	int			absent_ppm;		/* servers that are added and do not answer */
+	bool		auto_rewind;	/* a diverged node rewinds itself, no operator does */
+	int			rewind_fails_ppm;
 	QuorumTime	lease;
 	QuorumTime	heartbeat;
 	QuorumTime	promotion_limit;
@@ -154,6 +161,9 @@ typedef enum SimEventType
 	SIM_EV_WORKER_START,
 	SIM_EV_THAW,
 	SIM_EV_REWIND,
+	SIM_EV_INVITED,
+	SIM_EV_OPERATOR,
+	SIM_EV_SWITCH_CHECK,
 	SIM_EV_CLIENT,
 	SIM_EV_FAULT,
 	SIM_EV_LINKS_UP,
@@ -264,6 +274,11 @@ typedef struct SimShared
 	bool		gate_open;
 	QuorumTime	lease_until;	/* boot clock */
 	QuorumSyncRule sync;
+	QuorumSetId set_id;			/* zero = nothing published yet */
+	bool		set_committed;
+	uint32_t	voters;			/* of the set; a bit for each index */
+	uint32_t	also;			/* of the set before, while it counts too */
+	int			change_step;
 } SimShared;
 
 typedef struct SimNode
@@ -276,7 +291,13 @@ typedef struct SimNode
 	bool		postmaster;		/* alive; its children may outlive it */
 	bool		pg;				/* startup, walsenders, backends */
 	bool		worker;
+	bool		fresh;			/* a copy of the data, waits for its invitation */
+	bool		retired;		/* never starts again */
+	int			rewinding;		/* history to rewind to, plus one; 0 = none */
+	SimTime		rewind_again_at;
 	bool		stopping;		/* planned stop under way */
+	bool		hand_over;		/* ... and it starts again by itself */
+	SimTime		stop_limit;		/* streams are waited for no longer */
 	bool		stop_written;	/* its shutdown checkpoint is in the WAL */
 	bool		doomed;			/* a restart in place or a kill is on its way */
 	uint32_t	life;			/* of the worker: its boot nonce */
@@ -340,12 +361,42 @@ typedef struct SimOracle
 	QuorumWalPos acked_top[SIM_NODES];	/* longest log that a real ack told of; complete records */
 	SimCommit	tip;			/* newest acknowledged commit */
 	SimCommit	tip_of[SIM_TERM_MAX];	/* newest one written on each timeline */
+	struct
+	{
+		QuorumSetId id;			/* newest set with these voters */
+		uint32_t	voters;
+	}			sets[SIM_SETS_MAX];
+	int			set_count;
+	bool		gone[SIM_NODES];	/* its removal was reported as done */
+	bool		added[SIM_NODES];	/* its joining was, and nobody asked for more */
+	QuorumTerm	newest_term;	/* somebody was elected in it */
+	uint32_t	newest_members; /* of the set of that leader */
 	int			acked;			/* commits acknowledged */
 	SimTime		acked_at;
 	int			elections;
 	SimTime		elected_at;		/* the newest leader */
 	SimTime		served_at;		/* last event at which a leader served */
 } SimOracle;
+
+/* The person at the keyboard: one request at a time. */
+typedef struct SimOperator
+{
+	uint64_t	requests;		/* ids given out */
+	QuorumAdmin asked;			/* request_id 0 = nothing is under way */
+	QuorumNodeId about;			/* whom */
+	int			leader;			/* index of who was asked */
+	uint32_t	life;			/* of its worker */
+	SimTime		asked_at;
+	int			done;
+	int			failed;
+	QuorumNodeId dead;			/* a member that is dead for good and must go; 0 = none */
+	bool		calm;			/* the switchover after healing was asked for */
+	int			calm_from;		/* who led then */
+	QuorumNodeId calm_to;
+	int			calm_elections;	/* before it */
+	int			calm_divergences;
+	int			divergences;
+} SimOperator;
 
 typedef struct Sim
 {
@@ -366,6 +417,7 @@ typedef struct Sim
 	uint32_t	stream_ids;
 	uint64_t	payload;		/* no two records are alike */
 	bool		healed;
+	SimOperator operator;
 	SimOracle	oracle;
 	QuorumScratch *scratch;
 	QuorumEvent event;			/* the one that is driven */
@@ -484,8 +536,11 @@ extern void sim_stream_end(Sim *sim, SimNode *node, uint32_t id);
 extern void sim_stream_hurry(Sim *sim, SimNode *node);
 extern bool sim_stream_counts(const Sim *sim, const SimNode *node);
 
-/* operator.c */
+/* operator.c: rewinds */
 extern void sim_rewind(Sim *sim, SimNode *node);
+extern bool sim_somebody_recovers(Sim *sim);
+extern void sim_rewind_stopped(Sim *sim, SimNode *node);
+extern void sim_rewind_itself(Sim *sim, SimNode *node, const QuorumAction *action);
 
 /* faults.c */
 extern void sim_fault_draw(Sim *sim);
@@ -499,10 +554,12 @@ extern void sim_freeze(Sim *sim, SimNode *node, SimTime length, bool suspend);
 extern void sim_worker_freeze(Sim *sim, SimNode *node, SimTime length);
 extern void sim_thaw(Sim *sim, SimNode *node);
 extern void sim_stop(Sim *sim, SimNode *node);
+extern void sim_hand_over(Sim *sim, SimNode *node);
 extern void sim_stopped(Sim *sim, SimNode *node);
 extern void sim_heal(Sim *sim);
 extern SimTime sim_liveness_bound(const SimOptions *options);
 extern void sim_liveness_deadline(Sim *sim);
+extern SimTime sim_election_bound(const SimOptions *options);
 
 /* checker.c */
 _Noreturn extern void sim_fail(Sim *sim, SimVerdict verdict, const char *format,...)
@@ -526,5 +583,7 @@ extern void sim_trace_message(Sim *sim, const SimNode *node, const QuorumMessage
 extern void sim_trace_print(const Sim *sim, FILE *to);
 extern void sim_hash(Sim *sim, uint64_t value);
 extern const char *sim_role_name(QuorumRole role);
+
+#include "change.h"
 
 #endif							/* SIM_H */

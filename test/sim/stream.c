@@ -118,6 +118,8 @@ log_fits(Sim *sim, SimNode *node, int history)
 	if (!sim_history_switch(sim, history, end.tli, &leaves) || end.lsn > leaves)
 	{
 		node->stream.state = SIM_STREAM_NONE;
+		if (!node->diverged)
+			sim->operator.divergences++;
 		node->diverged = true;
 		node->diverged_term = node->stream.term;
 		sim_facts_changed(sim, node);

@@ -79,6 +79,12 @@ trace_member_note(Sim *sim, const SimNode *node, const QuorumNote *note)
 		case QUORUM_NOTE_MEMBERS_CHANGED:
 			sim_trace(sim, node, "members changed in t%u", term);
 			break;
+		case QUORUM_NOTE_HAND_OVER:
+			sim_trace(sim, node, "hands t%u over to %u", term, peer);
+			break;
+		case QUORUM_NOTE_HAND_OVER_FAILED:
+			sim_trace(sim, node, "does not hand t%u over to %u", term, peer);
+			break;
 		default:
 			sim_trace(sim, node, "note %d: %u in t%u", (int) note->type, peer, term);
 			break;

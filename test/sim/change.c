@@ -1,0 +1,329 @@
+/*
+ * change.c
+ *	  The operator: adds and removes members, switches over, one request at a time.
+ *
+ * Somebody who reads outcomes, waits, and asks again.  A server to be added holds a
+ * copy of the leader's data and waits for its invitation; most answer, some refuse,
+ * some are not there.  Members are removed alive, or dead for good.  What a set must
+ * be like is in sets.c.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "quorum_members.h"
+#include "sim.h"
+
+#define MEMBERS_MAX		5
+#define INVITE_LIMIT	(30 * SIM_SECOND)
+
+static const char *const type_names[] = {"?", "add", "remove", "switch over to"};
+
+/* ---- a server that joins ------------------------------------------------ */
+
+/* pg_basebackup: a copy of what is durable at the source. */
+void
+sim_prepare(Sim *sim, SimNode *node, const SimNode *source)
+{
+	if (node->state_size > 0)
+		return;
+	node->fresh = true;
+	node->host_up = true;
+	node->log.count = 0;
+	node->log.write = node->log.flush = 0;
+	sim_log_copy(&node->log, &source->log, source->log.flush);
+	sim_log_cut(&node->log, source->log.flush);
+	node->history_count = 0;
+	for (int i = 0; i < source->history_count; i++)
+		node->histories[node->history_count++] = source->histories[i];
+	sim_history_forget(sim, node, node->log.records[node->log.count - 1].tli);
+}
+
+static void
+refuse(Sim *sim, SimNode *node, const QuorumMessage *invite)
+{
+	QuorumMessage answer;
+
+	memset(&answer, 0, sizeof(answer));
+	answer.type = QUORUM_MSG_INVITE_REPLY;
+	answer.from = node->id;
+	answer.to = invite->from;
+	strcpy(answer.reason, "it does not want to");
+	sim_trace(sim, node, "refuses its invitation");
+	sim_send(sim, node, &answer);
+}
+
+/* What src/pg/join.c does: write the state, restart; the member that boots answers. */
+void
+sim_invited(Sim *sim, SimNode *node, const SimBytes *bytes)
+{
+	QuorumMessage invite;
+	QuorumHardState hard;
+
+	if (!node->fresh || node->state_size > 0 ||
+		!quorum_message_decode(&invite, bytes->bytes, bytes->size))
+		return;
+	if (sim_chance(sim, sim->options.refuse_ppm))
+	{
+		node->fresh = false;
+		refuse(sim, node, &invite);
+		return;
+	}
+	memset(&hard, 0, sizeof(hard));
+	memcpy(hard.cluster_id, invite.cluster_id, sizeof(hard.cluster_id));
+	hard.system_identifier = invite.system_identifier;
+	hard.node_id = invite.node_id;
+	memset(hard.uuid, node->index + 1, sizeof(hard.uuid));
+	hard.term = invite.term;
+	hard.members = invite.members;
+	sim_disk_format(node, &hard);
+	node->fresh = false;
+	sim_trace(sim, node, "is invited and joins");
+	sim_after(sim, sim_draw(sim, (SimRange) {SIM_MS, 100 * SIM_MS}), SIM_EV_BOOT, node);
+}
+
+/* ---- requests ----------------------------------------------------------- */
+
+static SimNode *
+serving_leader(Sim *sim)
+{
+	SimNode    *leader = sim_leader(sim);
+
+	if (leader == NULL || !leader->shared.gate_open || !sim_pg_serves(sim, leader) ||
+		leader->stopping || leader->doomed || sim->now < leader->busy_until)
+		return NULL;
+	return leader;
+}
+
+/* node NULL: whoever is ready.  False: nobody serves who could be asked. */
+bool
+sim_ask(Sim *sim, QuorumAdminType type, SimNode *node, SimTime limit, bool learner)
+{
+	SimOperator *operator = &sim->operator;
+	SimNode    *leader = serving_leader(sim);
+	QuorumAdmin *admin = &operator->asked;
+
+	if (leader == NULL)
+		return false;
+	memset(admin, 0, sizeof(*admin));
+	admin->type = type;
+	admin->request_id = ++operator->requests;
+	admin->kind = learner ? QUORUM_LEARNER : QUORUM_VOTER;
+	admin->quorum_port = 7000;
+	admin->limit_us = limit;
+	if (node != NULL)
+	{
+		snprintf(admin->name, sizeof(admin->name), "n%u", node->id);
+		snprintf(admin->host, sizeof(admin->host), "h%u", node->id);
+	}
+	operator->about = node == NULL ? QUORUM_NO_NODE : node->id;
+	operator->leader = leader->index;
+	operator->life = leader->life;
+	operator->asked_at = sim->now;
+	if (type == QUORUM_ADMIN_REMOVE_MEMBER)
+		sim->oracle.added[node->index] = false;
+	sim_trace(sim, leader, "is asked to %s %s%s", type_names[type],
+			  node == NULL ? "whoever is ready" : admin->name,
+			  type == QUORUM_ADMIN_ADD_MEMBER && learner ? " as a learner" : "");
+	sim->event.type = QUORUM_EVENT_ADMIN;
+	sim->event.u.admin = *admin;
+	sim_drive(sim, leader);
+	return true;
+}
+
+void
+sim_outcome(Sim *sim, SimNode *node, const QuorumOutcome *outcome)
+{
+	SimOperator *operator = &sim->operator;
+	QuorumAdmin asked = operator->asked;
+
+	if (asked.request_id == 0 || outcome->request_id != asked.request_id || !outcome->done)
+		return;
+	memset(&operator->asked, 0, sizeof(operator->asked));
+	if (outcome->failed)
+	{
+		operator->failed++;
+		sim_trace(sim, node, "cannot %s %s: %s", type_names[asked.type], asked.name,
+				  outcome->reason);
+		return;
+	}
+	operator->done++;
+	sim_trace(sim, node, "done: %s %s", type_names[asked.type], asked.name);
+	if (asked.type == QUORUM_ADMIN_SWITCHOVER)
+		operator->calm_to = outcome->node_id;
+	sim_check_outcome(sim, outcome->node_id, asked.type);
+}
+
+/* A request ends, once nothing goes wrong any more. */
+static void
+check_bound(Sim *sim)
+{
+	SimOperator *operator = &sim->operator;
+	const SimNode *leader = &sim->nodes[operator->leader];
+	SimTime		since = operator->asked_at;
+	SimTime		bound = INVITE_LIMIT + sim_liveness_bound(&sim->options);
+
+	if (operator->asked.request_id == 0)
+		return;
+	if (!leader->worker || leader->life != operator->life)
+	{
+		sim_trace(sim, NULL, "nobody knows what became of the request");
+		memset(&operator->asked, 0, sizeof(operator->asked));
+		return;
+	}
+	if (!sim->healed)
+		return;
+	if (since < sim->options.heal_at)
+		since = sim->options.heal_at;
+	if (operator->asked.type != QUORUM_ADMIN_ADD_MEMBER)
+		bound = sim_liveness_bound(&sim->options);
+	if (sim->now - since > bound)
+		sim_fail(sim, SIM_LIVENESS, "node %u has not ended the request to %s %s after %lld ms",
+				 leader->id, type_names[operator->asked.type], operator->asked.name,
+				 (long long) ((sim->now - operator->asked_at) / SIM_MS));
+}
+
+static SimNode *
+some_member(Sim *sim, const SimNode *leader)
+{
+	const QuorumMemberSet *set = &leader->core.hard.members;
+
+	return &sim->nodes[set->members[sim_below(sim, set->count)].id - 1];
+}
+
+static void
+add_somebody(Sim *sim, const SimNode *leader)
+{
+	const QuorumMemberSet *set = &leader->core.hard.members;
+	SimNode    *node;
+
+	if (set->next_node_id > (QuorumNodeId) sim->options.nodes || set->count >= MEMBERS_MAX)
+		return;
+	node = &sim->nodes[set->next_node_id - 1];
+	if (!sim_chance(sim, sim->options.absent_ppm))
+		sim_prepare(sim, node, leader);
+	(void) sim_ask(sim, QUORUM_ADMIN_ADD_MEMBER, node, 0, sim_chance(sim, 150000));
+}
+
+static void
+remove_somebody(Sim *sim, const SimNode *leader)
+{
+	SimNode    *node = some_member(sim, leader);
+	int			voters = quorum_members_vote_count(&leader->core.hard.members);
+
+	if (node == leader && !sim_chance(sim, 100000))
+		return;
+	if (node != leader && voters >= 3 && !sim_somebody_recovers(sim) && sim_chance(sim, 300000))
+	{
+		sim_trace(sim, node, "dies for good");
+		node->retired = true;
+		sim_node_dies(sim, node, true);
+		sim->operator.dead = node->id;
+		return;					/* asked for next time */
+	}
+	(void) sim_ask(sim, QUORUM_ADMIN_REMOVE_MEMBER, node, 0, false);
+}
+
+/* Whoever was removed is switched off some time, or left running. */
+static void
+switch_off_removed(Sim *sim)
+{
+	for (int i = 0; i < sim->options.nodes; i++)
+	{
+		SimNode    *node = &sim->nodes[i];
+
+		if (sim->oracle.gone[i] && !node->retired && sim_chance(sim, 100000))
+		{
+			sim_trace(sim, node, "is switched off for good");
+			node->retired = true;
+			sim_node_dies(sim, node, false);
+		}
+	}
+}
+
+static void
+ask_something(Sim *sim, const SimNode *leader)
+{
+	int			what = sim_below(sim, 10);
+
+	if (sim->operator.dead != QUORUM_NO_NODE)
+	{
+		if (quorum_members_find(&leader->core.hard.members, sim->operator.dead) < 0)
+			sim->operator.dead = QUORUM_NO_NODE;
+		else
+			(void) sim_ask(sim, QUORUM_ADMIN_REMOVE_MEMBER,
+						   &sim->nodes[sim->operator.dead - 1], 0, false);
+	}
+	else if (sim->healed)
+		return;
+	else if (what < 4)
+		add_somebody(sim, leader);
+	else if (what < 7)
+		remove_somebody(sim, leader);
+	else
+		(void) sim_ask(sim, QUORUM_ADMIN_SWITCHOVER,
+					   sim_chance(sim, 300000) ? NULL : some_member(sim, leader),
+					   sim_draw(sim, (SimRange) {50 * SIM_MS, 3 * SIM_SECOND}), false);
+}
+
+void
+sim_operator(Sim *sim)
+{
+	SimNode    *leader = serving_leader(sim);
+
+	check_bound(sim);
+	switch_off_removed(sim);
+	if (leader != NULL && sim->operator.asked.request_id == 0)
+		ask_something(sim, leader);
+	sim_after(sim, sim_draw(sim, (SimRange) {SIM_MS, 2 * sim->options.change_every}),
+			  SIM_EV_OPERATOR, NULL);
+}
+
+/* ---- the switchover that nothing disturbs ------------------------------- */
+
+SimTime
+sim_calm_bound(const SimOptions *options)
+{
+	return 2 * sim_election_bound(options) + 2 * options->lease + 2 * SIM_SECOND;
+}
+
+/*
+ * Long after healing, when everybody follows.  With two voters the old leader is soon
+ * back to vote, and may win; with a short lease nobody waits for its stream to end (L5).
+ */
+void
+sim_calm_switchover(Sim *sim)
+{
+	SimNode    *leader = serving_leader(sim);
+
+	if (leader == NULL || sim->operator.asked.request_id != 0 ||
+		quorum_members_vote_count(&leader->core.hard.members) < 3 ||
+		sim->options.lease < SIM_SECOND ||
+		sim->now + sim_calm_bound(&sim->options) >= sim->options.duration)
+		return;
+	sim->operator.calm_from = leader->index;
+	sim->operator.calm_to = QUORUM_NO_NODE;
+	if (!sim_ask(sim, QUORUM_ADMIN_SWITCHOVER, NULL, 2 * SIM_SECOND, false))
+		return;
+	sim->operator.calm = true;
+	sim->operator.calm_elections = sim->oracle.elections;
+	sim->operator.calm_divergences = sim->operator.divergences;
+	sim_after(sim, sim_calm_bound(&sim->options), SIM_EV_SWITCH_CHECK, NULL);
+}
+
+void
+sim_calm_switchover_check(Sim *sim)
+{
+	const SimOperator *operator = &sim->operator;
+	const SimNode *leader = sim_leader(sim);
+	const SimNode *old = &sim->nodes[operator->calm_from];
+
+	if (operator->calm_to == QUORUM_NO_NODE)
+		return;					/* it failed; the old one serves on */
+	if (sim->oracle.elections > operator->calm_elections + 1)
+		return;					/* another election came between */
+	if (leader == NULL || leader->id != operator->calm_to)
+		sim_fail(sim, SIM_LIVENESS, "node %u does not lead after the switchover to it",
+				 operator->calm_to);
+	if (sim->operator.divergences > operator->calm_divergences)
+		sim_fail(sim, SIM_LIVENESS, "node %u needs a rewind after a switchover", old->id);
+}
