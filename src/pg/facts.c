@@ -17,7 +17,6 @@
 #include "access/xlog_internal.h"
 #include "access/xlogrecovery.h"
 #include "miscadmin.h"
-#include "miscadmin.h"
 
 #include "facts.h"
 #include "promote.h"
