@@ -18,7 +18,7 @@ exceptions='
 layers='
 compat shmem.h
 guc slots state history syncnames timeline stream.h walfiles relaunch transport
-promote restart follow fence replay journal parking program source rollback rewind
+promote restart follow fence replay journal parking program source rollback clone rewind
 shmem.c stream.c facts sqlrow sqllag
 engine sqlfuncs sqladmin
 join

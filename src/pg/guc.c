@@ -45,6 +45,7 @@ int			pgq_priority = 100;
 bool		pgq_death_proof = true;
 bool		pgq_allow_local_commit = false;
 bool		pgq_auto_rewind = true;
+bool		pgq_auto_clone = true;
 int			pgq_rollback_keep_size = 1024;
 int			pgq_rollback_keep_age = 30 * 24 * 60;
 
@@ -96,6 +97,9 @@ static const Setting settings[] = {
 	{"quorum.auto_rewind", "Brings a node whose log has left the leader's back by itself.",
 		"With pg_rewind, in a restart in place. When off, such a node waits for an operator.",
 	PGC_SIGHUP, 0, NULL, NULL, &pgq_auto_rewind, 0, 0},
+	{"quorum.auto_clone", "Copies the leader's data anew where a rewind is not possible.",
+		"With pg_basebackup. When off, a server whose rewind failed half way does not start.",
+	PGC_SIGHUP, 0, NULL, NULL, &pgq_auto_clone, 0, 0},
 	{"quorum.rollback_keep_size", "How much of the WAL that rewinds took out is kept.",
 		"The oldest goes first, the newest stays whatever its size. 0 keeps nothing.",
 	PGC_SIGHUP, GUC_UNIT_MB, NULL, &pgq_rollback_keep_size, NULL, 0, INT_MAX},

@@ -223,6 +223,7 @@ pgq_parking_clean(void)
 	(void) pgq_parking_remove(PARKED_OLD);
 	(void) pgq_parking_remove(PGQ_PARKED_DATA);
 	(void) pgq_parking_remove(PGQ_PARKED_WAL);
+	(void) pgq_parking_remove(PGQ_REWIND_DIR "/damaged");
 }
 
 bool

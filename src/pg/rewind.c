@@ -18,7 +18,7 @@
  * rewound		on its way back.
  * placed		back.  The server boots; streaming proves it (H65), then the journal goes.
  * failed		whole, no rewind for now.
- * needs-clone	of no use.
+ * needs-clone	of no use: a copy is made (clone.c), which then counts as rewound.
  *
  * Rules: R11, R14, S8, H63-H71.
  */
@@ -35,6 +35,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "clone.h"
 #include "guc.h"
 #include "journal.h"
 #include "parking.h"
@@ -64,6 +65,9 @@ typedef struct Told
 	char		error[QUORUM_REASON_SIZE];
 } Told;
 
+static emit_log_hook_type previous_log_hook = NULL;
+
+static void startup_log_hook(ErrorData *edata);
 static void carry_out(PgqJournal *journal, const QuorumHardState *hard);
 static bool examine(PgqJournal *journal);
 static bool find_fork(PgqJournal *journal, char *why);
@@ -73,6 +77,7 @@ static void rewind_parked(PgqJournal *journal, const QuorumHardState *hard);
 static void wait_for_source(PgqJournal *journal, const QuorumHardState *hard);
 static bool someone_else_leads(const PgqJournal *journal, const QuorumHardState *hard,
 							   char *why);
+static void replace(PgqJournal *journal, const QuorumHardState *hard);
 static void place(PgqJournal *journal);
 static bool run_pg_rewind(const PgqJournal *journal, Told *told);
 static void note_line(const char *line, void *arg);
@@ -127,6 +132,12 @@ pgq_rewind_request(const QuorumMember *source, QuorumTerm term, char *why)
 		journal.attempts = last.attempts + 1;
 	}
 	journal.phase = PGQ_REWIND_REQUESTED;
+	if (journal.attempts > ATTEMPTS_MAX && pgq_clone_possible(why))
+	{
+		journal.phase = PGQ_REWIND_NEEDS_CLONE;
+		snprintf(journal.reason, sizeof(journal.reason), "%d rewinds failed: %.100s",
+				 last.attempts, last.reason);
+	}
 	journal.term = term;
 	journal.source = source->id;
 	strlcpy(journal.source_name, source->name, sizeof(journal.source_name));
@@ -213,6 +224,43 @@ pgq_rewind_boot(void)
 		refuse_to_start("the lock of the rewind could not be taken");
 	carry_out(&journal, &hard);
 	pgq_program_unlock();
+	if (journal.phase == PGQ_REWIND_PLACED)
+	{
+		previous_log_hook = emit_log_hook;
+		emit_log_hook = startup_log_hook;
+	}
+}
+
+/*
+ * Rewound data are consistent when the leader's log has been read to where it ended at the
+ * time.  A leader that died right then may have taken the last of it along: its successor
+ * cannot help, and no boot ever would.
+ */
+static void
+startup_log_hook(ErrorData *edata)
+{
+	static const char *const hopeless[] = {
+		"requested timeline %u does not contain minimum recovery point",
+		"requested timeline %u is not a child of this server's history",
+		"could not locate required checkpoint record",
+		"could not find redo location",
+		"WAL ends before"
+	};
+	PgqJournal	journal;
+
+	for (int i = 0; edata->elevel >= FATAL && edata->message_id != NULL && AmStartupProcess() &&
+		 i < (int) lengthof(hopeless); i++)
+	{
+		if (strncmp(edata->message_id, hopeless[i], strlen(hopeless[i])) != 0 ||
+			!pgq_journal_read(&journal) || journal.phase != PGQ_REWIND_PLACED)
+			continue;
+		journal.phase = PGQ_REWIND_NEEDS_CLONE;
+		strlcpy(journal.reason, edata->message, sizeof(journal.reason));
+		if (pgq_journal_write(&journal))
+			pgq_request_restart(PGQ_RESTART_IMMEDIATE, "its rewound data cannot be used");
+	}
+	if (previous_log_hook)
+		previous_log_hook(edata);
 }
 
 static void
@@ -238,12 +286,36 @@ carry_out(PgqJournal *journal, const QuorumHardState *hard)
 		if (journal->phase == PGQ_REWIND_REWINDING)
 			rewind_parked(journal, hard);
 	}
+	if (journal->phase == PGQ_REWIND_NEEDS_CLONE)
+		replace(journal, hard);
 	if (journal->phase == PGQ_REWIND_REWOUND)
 		place(journal);
 	if (journal->phase == PGQ_REWIND_PLACED)
 		pgq_parking_clean();
-	if (journal->phase == PGQ_REWIND_NEEDS_CLONE)
+}
+
+static void
+replace(PgqJournal *journal, const QuorumHardState *hard)
+{
+	char		why[QUORUM_REASON_SIZE];
+
+	ereport(LOG,
+			(errmsg("quorum: this node needs a new copy of the leader's data: %s",
+					journal->reason)));
+	if (!pgq_auto_clone)
 		refuse_to_start(journal->reason);
+
+	/* a whole data directory, whose rewinds have failed before they began */
+	if (journal->fork.tli == 0 && access(PGQ_PARKED_DATA, F_OK) != 0 && find_fork(journal, why))
+	{
+		(void) pgq_parking_save(journal->fork.lsn, journal->end.lsn);
+		enter(journal, PGQ_REWIND_NEEDS_CLONE);
+	}
+
+	/* nothing to move when the data are aside already */
+	if (!pgq_parking_away() || !pgq_clone(journal, hard))
+		refuse_to_start(journal->reason);
+	enter(journal, PGQ_REWIND_REWOUND);
 }
 
 /* Nothing has been touched yet: whatever is wrong, the server can boot as it is. */
@@ -449,7 +521,8 @@ place(PgqJournal *journal)
 {
 	if (!pgq_parking_back())
 		refuse_to_start("the rewound data could not be moved back");
-	pgq_rollback_keep(journal);
+	if (journal->fork.tli != 0)
+		pgq_rollback_keep(journal);
 	enter(journal, PGQ_REWIND_PLACED);
 
 	/* the server has read the file that was here when it began to start */

@@ -60,7 +60,8 @@ static void write_about(const PgqJournal *journal, const char *path);
 static void note_record(const char *line, void *arg);
 static void count_rows(RollbackList *list, unsigned int xid, const char *description);
 static Tally *find_tally(RollbackList *list, unsigned int xid, const char *relation);
-static void tell_transaction(RollbackList *list, unsigned int xid, const char *lsn, const char *fate);
+static void tell_transaction(RollbackList *list, unsigned int xid, const char *lsn,
+							 const char *fate);
 static void tell_rest(RollbackList *list);
 static int64 size_of(const char *path);
 static int	compare_names(const void *a, const void *b);

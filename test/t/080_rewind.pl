@@ -196,4 +196,29 @@ pass('the server can be stopped while pg_rewind runs');
 $cluster->start($stopped);
 is_healthy($stopped, 'stopped');
 
+# ---- cloned ----------------------------------------------------------------------
+
+# The source of an interrupted rewind leads no more: nobody else has what was copied.
+my $half = diverge();
+$from = $cluster->log_size($half);
+$own = own_files($half);
+my $killer = killer($half, $from, $copies, $server);
+$half->start(fail_ok => 1);
+waitpid $killer, 0;
+SKIP:
+{
+	skip 'the rewind was too fast', 5 if $? != 0;
+	$cluster->kill_all($half);
+	my $term = $cluster->ask($cluster->leader, 'SELECT term FROM quorum.status');
+	$cluster->ask($cluster->leader, 'SELECT quorum.switchover()', timeout => 20);
+	$cluster->wait_until('a later term', sub {
+		return $cluster->ask($cluster->leader, 'SELECT term FROM quorum.status') > $term;
+	});
+	$cluster->start($half);
+	is_healthy($half, 'cloned');
+	is_deeply(own_files($half), $own, 'cloned: its own files are what they were');
+	like(log_since($half, $from), qr/cloning n\d/, 'it was cloned from the leader of the new term');
+	is($cluster->ask($half, 'SHOW quorum.node_name'), $half->{quorum_name}, 'it is who it was');
+}
+
 done_testing();
