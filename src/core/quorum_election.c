@@ -123,6 +123,14 @@ plan_election(QuorumNode *node)
 		rank = node->successor == node->hard.node_id ? 0 :
 			rank + (int) (round_length(node) / step);
 	node->election_at = from + rank * step;
+
+	/*
+	 * Who led or stood last and comes back from a boot lets the others go first: after a
+	 * switchover the successor, after anything else somebody who did not just fail.
+	 */
+	if (node->hard.term == node->boot_term && node->hard.vote == node->hard.node_id &&
+		quorum_members_vote_count(&node->hard.members) > 1)
+		node->election_at += round_length(node);
 	if (rank > 0)
 		node->election_at += quorum_random_between(&node->random, 0, step / 2);
 }

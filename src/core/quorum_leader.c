@@ -64,16 +64,20 @@ quorum_rule_held(const QuorumNode *node, const QuorumSyncRule *rule, QuorumLsn l
 }
 
 /*
- * S8: who rewinds itself neither votes nor stands until it is whole again.  So that the
- * cluster survives the loss of this leader meanwhile, a majority must stay whole; when it
- * is not anyway, one at a time.
+ * W1, S8: who rewinds itself neither votes nor stands until it is whole again.  So that
+ * the cluster survives the loss of this leader meanwhile, a majority must stay whole;
+ * when it is not anyway, one at a time.  A gate that cannot open because those that
+ * should hold its first record have diverged lets one of them go.
  */
 static bool
 may_rewind(const QuorumNode *node, QuorumNodeId id)
 {
 	int			others = 0;
 
-	if (!node->gate_open)
+	if (!node->promoted || !quorum_lease_valid(node))
+		return false;
+	if (node->rewinding != QUORUM_NO_NODE && node->rewinding != id &&
+		node->now.mono < node->rewinding_until)
 		return false;
 	for (int i = 0; i < node->hard.members.count; i++)
 	{
@@ -84,9 +88,23 @@ may_rewind(const QuorumNode *node, QuorumNodeId id)
 			quorum_members_votes(&node->hard.members, peer->id))
 			others++;
 	}
-	return others == 0 || !quorum_members_votes(&node->hard.members, id) ||
-		quorum_members_vote_count(&node->hard.members) - others - 1 >=
+	if (others == 0 || !quorum_members_votes(&node->hard.members, id))
+		return true;
+	return node->gate_open && quorum_members_vote_count(&node->hard.members) - others - 1 >=
 		quorum_members_majority(&node->hard.members);
+}
+
+/* Nobody else is granted a rewind before this one is known to recover. */
+static bool
+grant_rewind(QuorumNode *node, QuorumNodeId id)
+{
+	const QuorumPeer *peer = quorum_peer_find(node, id);
+
+	if (peer == NULL || !peer->diverged || !may_rewind(node, id))
+		return false;
+	node->rewinding = id;
+	node->rewinding_until = node->now.mono + 2 * node->config.lease_us;
+	return true;
 }
 
 static void
@@ -97,7 +115,7 @@ send_heartbeat(QuorumNode *node, QuorumUpdate *update, QuorumNodeId to)
 	beat->sent_at = node->now.boot;
 	beat->lease_us = node->config.lease_us;
 	beat->gate_open = node->gate_open;
-	beat->rewind_granted = may_rewind(node, to);
+	beat->rewind_granted = grant_rewind(node, to);
 	beat->quorum_lsn = node->quorum_lsn;
 	for (int i = 0; i < node->hard.members.count; i++)
 	{
@@ -154,6 +172,7 @@ quorum_become_leader(QuorumNode *node, QuorumUpdate *update)
 	node->promoted = false;
 	node->gate_open = false;
 	node->opened = false;
+	node->rewinding = QUORUM_NO_NODE;
 	node->gate_lsn = 0;
 	node->quorum_lsn = 0;
 	node->heartbeat_lsn = 0;

@@ -259,6 +259,8 @@ quorum_on_admin(QuorumNode *node, QuorumUpdate *update, const QuorumAdmin *admin
 	}
 	memset(&node->outcome, 0, sizeof(node->outcome));
 	node->outcome.request_id = admin->request_id;
+	node->outcome_until = admin->limit_us > 0 && admin->limit_us < QUORUM_NEVER / 4 ?
+		node->now.mono + admin->limit_us : QUORUM_NEVER;
 	switch (admin->type)
 	{
 		case QUORUM_ADMIN_ADD_MEMBER:
@@ -477,6 +479,10 @@ void
 quorum_membership_tick(QuorumNode *node, QuorumUpdate *update)
 {
 	quorum_assert(node->role == QUORUM_ROLE_LEADER);
+	if (node->outcome.request_id != 0 && !node->outcome.done &&
+		node->transfer.target == QUORUM_NO_NODE && node->now.mono >= node->outcome_until)
+		fail(node, node->outcome.request_id,
+			 "it is not done yet and goes on; see quorum.members");
 	if (!node->gate_open && node->change.step != QUORUM_CHANGE_WAIT_SET)
 		return;
 	switch (node->change.step)

@@ -93,8 +93,8 @@ typedef struct QuorumNode
 	QuorumLsn	reported_flush; /* stream_flush of the last ack */
 	QuorumTime	election_at;	/* mono: when to stand; QUORUM_NEVER = not planned */
 	bool		floor_checked;	/* the log was compared with hard.ack_floor since boot */
-	QuorumTime	probe_at;		/* mono: when to look again whether the leader is dead; its connection
-								 * broke and nothing was heard since; QUORUM_NEVER = no doubt */
+	QuorumTime	probe_at;		/* mono: when to look again whether the leader is dead, whose
+								 * connection broke; QUORUM_NEVER = no doubt */
 	QuorumPendingVote pending_vote;
 	QuorumTerm	following_noted;	/* last term told as FOLLOWING */
 	bool		diverged_noted;
@@ -110,6 +110,8 @@ typedef struct QuorumNode
 	bool		promoted;
 	QuorumLsn	gate_lsn;		/* a record of our own term ends here or before */
 	bool		gate_open;
+	QuorumNodeId rewinding;		/* whom the last rewind was granted */
+	QuorumTime	rewinding_until;	/* mono: nobody else before */
 	bool		opened;			/* the gate has been open in this term */
 	QuorumLsn	quorum_lsn;		/* leader: held by the quorum; follower: as told */
 	QuorumLsn	caught_up_lsn;	/* quorum_lsn when the heartbeat before the last one left */
@@ -117,6 +119,7 @@ typedef struct QuorumNode
 	QuorumChange change;
 	QuorumTransfer transfer;
 	QuorumOutcome outcome;
+	QuorumTime	outcome_until;	/* mono: whoever asked waits no longer */
 	QuorumTime	invite_at;		/* mono: when to invite again */
 	QuorumTime	invite_until;	/* mono: who has not answered by then is no member */
 

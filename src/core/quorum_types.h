@@ -208,7 +208,7 @@ typedef struct QuorumMessage
 
 	uint8_t		cluster_id[QUORUM_UUID_SIZE];	/* INVITE */
 	uint64_t	system_identifier;	/* INVITE */
-	QuorumNodeId node_id;		/* INVITE: the id given to the invited; RESIGN: who shall lead; 0 = any */
+	QuorumNodeId node_id;		/* INVITE: id of the invited; RESIGN: who shall lead, 0 = any */
 	uint8_t		uuid[QUORUM_UUID_SIZE]; /* INVITE_REPLY: its incarnation */
 	bool		accepted;		/* INVITE_REPLY */
 	char		reason[QUORUM_REASON_SIZE]; /* INVITE_REPLY, when refused */

@@ -154,7 +154,8 @@ pgq_add_member(PG_FUNCTION_ARGS)
 	strlcpy(request.name, name, sizeof(request.name));
 	check_new_member(view, &request);
 	request.type = PGQ_REQUEST_ADD_MEMBER;
-	PG_RETURN_INT32((int32) ask_worker(&request, timeout_us));
+	request.limit_us = timeout_us;
+	PG_RETURN_INT32((int32) ask_worker(&request, timeout_us + USECS_PER_SEC));
 }
 
 /* The member of that name; an error with the names there are when there is none. */
@@ -194,7 +195,8 @@ pgq_remove_member(PG_FUNCTION_ARGS)
 						 "the new leader.")));
 	request.type = PGQ_REQUEST_REMOVE_MEMBER;
 	strlcpy(request.name, name, sizeof(request.name));
-	(void) ask_worker(&request, timeout_us);
+	request.limit_us = timeout_us;
+	(void) ask_worker(&request, timeout_us + USECS_PER_SEC);
 	PG_RETURN_VOID();
 }
 

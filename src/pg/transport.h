@@ -19,7 +19,7 @@ typedef struct PgqTransportHandler
 	void		(*lost) (QuorumNodeId peer);	/* a connection from or to peer broke */
 	void		(*restarted) (QuorumNodeId peer);	/* peer said hello with another boot nonce */
 	void		(*dead) (QuorumNodeId peer);	/* outcome of a probe: both ports refused */
-	void		(*disowned) (QuorumNodeId peer);	/* peer says that this node has left the cluster */
+	void		(*disowned) (QuorumNodeId peer);	/* peer says that this node has left */
 } PgqTransportHandler;
 
 typedef struct PgqIdentity
