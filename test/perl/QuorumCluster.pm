@@ -149,11 +149,14 @@ sub ask
 	my ($out, $err) = ('', '');
 	my $timed_out = 0;
 
-	my $rc = $node->psql('postgres', $sql,
-		stdout => \$out, stderr => \$err,
-		timeout => $options{timeout} // 5, timed_out => \$timed_out,
-		on_error_die => 0);
-	$self->{last_error} = $timed_out ? 'timed out' : $err;
+	# A server that goes down right now: psql ends before it has read the statement.
+	my $rc = eval {
+		$node->psql('postgres', $sql,
+			stdout => \$out, stderr => \$err,
+			timeout => $options{timeout} // 5, timed_out => \$timed_out,
+			on_error_die => 0);
+	};
+	$self->{last_error} = $timed_out ? 'timed out' : $err || $@;
 	return undef if $timed_out || !defined $rc || $rc != 0;
 	return $out;
 }
@@ -180,6 +183,7 @@ sub wait_until
 		usleep(20_000);
 	}
 	$self->show_logs;
+	diag("waited in vain for: $what");
 	croak "waited in vain for: $what";
 }
 
@@ -278,6 +282,8 @@ sub kill_all
 	my ($self, $node) = @_;
 	my @pids = $self->processes($node);
 
+	# Stopped first: nobody sees another one die.
+	kill 'STOP', @pids;
 	kill 'KILL', @pids;
 	$self->_gone($node, @pids);
 }
