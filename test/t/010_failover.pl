@@ -3,6 +3,8 @@
 # Goal: after SIGKILL of the leader's postmaster, and after SIGKILL of all its
 # processes, another voter serves, every acknowledged row is there, the new timeline
 # is the term it was elected in, and the old leader serves nothing when it returns.
+# Nobody waits for a lease: the dying worker says that it resigns, and where it could
+# not, both ports refuse.
 
 use strict;
 use warnings;
@@ -10,6 +12,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use QuorumCluster;
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $cluster = QuorumCluster->new('failover', nodes => 3);
@@ -38,9 +41,14 @@ for my $fault ('kill_postmaster', 'kill_all')
 	is(scalar @ids, 20, "$fault: rows are acknowledged before the fault");
 	push @all, @ids;
 
+	my %size = map { $_ => $cluster->log_size($_) } $cluster->nodes;
 	$cluster->$fault($leader);
 	my $new = $cluster->wait_for_leader(not => $leader, limit => 30);
 	ok($new, "$fault: another node leads");
+	my $how = $fault eq 'kill_all' ? 'both ports refuse' : 'resigned';
+	like(slurp_file($new->logfile, $size{$new}),
+		qr/leader $leader->{quorum_name} \(\d+\) of term \d+ lost: $how/,
+		"$fault: no lease was waited for, $how");
 
 	my $list = join(',', @all);
 	is($cluster->ask($new, "SELECT count(*) FROM t WHERE id IN ($list)"),

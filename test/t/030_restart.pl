@@ -9,6 +9,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use QuorumCluster;
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $cluster = QuorumCluster->new('restart', nodes => 3);
@@ -35,13 +36,16 @@ pass('all follow');
 
 # Planned stop: the shutdown checkpoint reaches the others, so nobody needs a rewind.
 $leader = $cluster->leader;
+my %size = map { $_ => $cluster->log_size($_) } $cluster->nodes;
 $leader->stop('fast');
 $next = $cluster->wait_for_leader(not => $leader);
 ok(defined $cluster->ask($next, 'INSERT INTO t VALUES (2)'),
 	'after a planned stop another node accepts writes');
+like(slurp_file($next->logfile, $size{$next}), qr/lost: stream ended after planned stop/,
+	'... which has waited for the last record of the stopped one');
 $cluster->start($leader);
 $cluster->wait_for_followers($leader);
-is($cluster->ask($leader, 'SELECT needs_rewind FROM quorum.status'), 'f',
+unlike(slurp_file($leader->logfile, $size{$leader}), qr/rewind/,
 	'the stopped leader follows again without a rewind');
 
 # The whole cluster, at once and without ceremony.

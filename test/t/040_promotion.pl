@@ -39,7 +39,7 @@ for my $how ('pg_promote()', 'pg_ctl promote')
 	}
 	else
 	{
-		IPC::Run::run([ 'pg_ctl', '-D', $follower->data_dir, '-t', '10', 'promote' ],
+		IPC::Run::run([ 'pg_ctl', '-D', $follower->data_dir, '-W', 'promote' ],
 			'>', \my $out, '2>', \my $err);
 	}
 	$cluster->wait_for_log($follower, qr/entering standby mode/, $size);

@@ -3,6 +3,7 @@
 # V1: a node whose log diverged inside one segment reconnects to the new leader.  Plain
 # PostgreSQL counts its flush position and acknowledges a commit that it does not have.
 # V2: a second connection under a member's name acknowledges in its place.
+# S5: a session cannot choose to wait for less, neither by a setting nor by a cancel.
 
 use strict;
 use warnings;
@@ -20,7 +21,7 @@ my $leader = $cluster->leader;
 $leader->safe_psql('postgres', 'CREATE TABLE t (id int, filler text)');
 $cluster->wait_for_followers;
 
-# ---- V2 -----------------------------------------------------------------------
+# ---- S5, V2 ---------------------------------------------------------------------
 
 my @followers = $cluster->followers;
 my ($impersonated) = @followers;
@@ -30,6 +31,18 @@ my @receivers = map { $cluster->ask($_, 'SELECT pid FROM pg_stat_wal_receiver') 
 
 # Their workers live, so the leader keeps its lease; their walreceivers flush nothing.
 kill 'STOP', @receivers;
+my ($careful, $careless) = map { $cluster->session($leader) } 1, 2;
+$careless->ask('SET synchronous_commit = off');
+$_->send('INSERT INTO t VALUES (0)') for $careful, $careless;
+ok(!$careless->finished(0.5), 'synchronous_commit = off releases no commit');
+$cluster->wait_until('the careful one waits', sub {
+	return $cluster->ask($leader, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+});
+$cluster->ask($leader, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
+	. "WHERE query LIKE 'INSERT INTO t VALUES (0)%' AND pid <> pg_backend_pid()");
+ok(!$careful->finished(0.5), 'nor does a cancel');
+is($cluster->ask($leader, 'SELECT count(*) FROM t'), '0', '... and nobody sees the row meanwhile');
+
 my $directory = PostgreSQL::Test::Utils::tempdir();
 my $impostor = IPC::Run::start([ 'pg_receivewal', '-D', $directory, '--synchronous', '--no-loop',
 		'-d', $leader->connstr . " application_name=$name" ], '>', \my $out, '2>', \my $err);
@@ -52,6 +65,8 @@ ok(!$writer->finished(0.5), 'a second connection under the name of a member rele
 kill 'CONT', @receivers;
 ok($writer->finished(20), 'the member itself does');
 is($writer->error, '', '... without an error');
+ok($careful->finished(20) && $careless->finished(20), '... and those that were cancelled');
+is($careful->error . $careless->error, '', '... without an error');
 $impostor->signal('TERM');
 $impostor->finish;
 $cluster->wait_for_followers;
@@ -86,11 +101,14 @@ $cluster->wait_until('the insert waits', sub {
 });
 is($cluster->ask($new, "SELECT pg_current_wal_flush_lsn() < '$diverged'"), 't',
 	'the diverged log reaches beyond the commit');
+my $size = $cluster->log_size($old);
 $cluster->start($old);
-$cluster->wait_until('the diverged node is recognised', sub {
-	return ($cluster->ask($old, 'SELECT needs_rewind FROM quorum.status') // '') eq 't';
+$cluster->wait_until('the diverged node meets the new leader', sub {
+	return ($cluster->ask($old, 'SELECT needs_rewind FROM quorum.status') // '') eq 't'
+	  || slurp_file($old->logfile, $size) =~ /started streaming WAL/;
 });
-ok(!$again->finished(0.5), 'a diverged node releases no commit');
+ok(!$again->finished(1), 'a diverged node releases no commit');
+is($cluster->ask($old, 'SELECT needs_rewind FROM quorum.status'), 't', 'it is recognised');
 like($cluster->ask($old, 'SELECT reason FROM quorum.status'), qr/rewind/,
 	'it says that it needs a rewind');
 is($cluster->ask($old, 'SELECT count(*) FROM pg_stat_wal_receiver WHERE status = \'streaming\''), '0',

@@ -85,8 +85,8 @@ for my $attack ('1 GB', 'damaged', 'replay', 'no message')
 	elsif ($attack eq 'damaged') { $wire->send_frame('x' x 40, mac => 'y' x 32) }
 	elsif ($attack eq 'replay')
 	{
-		$wire->send_frame('x' x 40, counter => 9);
-		$wire->send_frame('x' x 40, counter => 9);
+		my $frame = $wire->frame_bytes('x' x 40);
+		$wire->send_bytes($frame . $frame);
 	}
 	else { $wire->send_frame('this is no message of the core') }
 
@@ -97,6 +97,40 @@ for my $attack ('1 GB', 'damaged', 'replay', 'no message')
 	});
 	pass("$attack: counted");
 }
+
+# Who knows the secret is still not whoever it says it is.
+for my $case (
+	[ 'another cluster', other_cluster => cluster_id => 'x' x 16 ],
+	[ 'another system', other_system => system_identifier => $system + 1 ],
+	[ 'another server that joined as this node', other_incarnation => uuid => 'x' x 16 ],
+	[ 'the node itself', same_node => node_id => 1 ])
+{
+	my ($what, $verdict, %change) = @$case;
+
+	$wire = QuorumWire->new(%thief, secret => $cluster->secret, %change);
+	$wire->handshake;
+	is($wire->error, "refused: $verdict", "a node of $what: refused");
+}
+
+# A Resign in the name of the leader, on the connection of another node.
+my ($leader_id, $second_id) = map { $cluster->ask($leader,
+	"SELECT node_id FROM quorum.members WHERE name = '$_->{quorum_name}'") } $leader, $second;
+my $term = $cluster->ask($leader, 'SELECT term FROM quorum.status');
+my $garbage = $cluster->ask($second, 'SELECT rejected_garbage FROM quorum.transport');
+my $second_size = $cluster->log_size($second);
+$wire = QuorumWire->new(%thief, secret => $cluster->secret, port => $second->{quorum_port},
+	target => $second_id);
+ok($wire->handshake, 'a thief of identity and secret is heard');
+my ($own, $forged) = map { $wire->frame_bytes(pack 'C C L< L< L< C L< L< L< Q< C L<',
+	1, 8, $_, $second_id, $term, 0, 0, 0, 0, 0, 1, 0) } $thief{node_id}, $leader_id;
+$wire->send_bytes($own . $forged);
+$cluster->wait_until('the forged name is counted', sub {
+	return $cluster->ask($second, 'SELECT rejected_garbage FROM quorum.transport') > $garbage
+	  || slurp_file($second->logfile, $second_size) =~ /lost/;
+});
+unlike(slurp_file($second->logfile, $second_size), qr/lost: resigned/, '... but not in the name of the leader');
+is($cluster->ask($second, 'SELECT rejected_garbage FROM quorum.transport'), $garbage + 1,
+	'... while its own Resign is none to complain of');
 still_leads('attacks with the secret');
 $cluster->start($third);
 $cluster->wait_for_followers;

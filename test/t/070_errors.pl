@@ -22,12 +22,15 @@ $cluster->wait_for_followers;
 
 # ---- settings ---------------------------------------------------------------------
 
+append_to_file($follower->data_dir . '/open.secret', $cluster->secret);
+chmod 0644, $follower->data_dir . '/open.secret';
 for my $case (
 	[ 'no name', "quorum.node_name = ''", qr/node_name/ ],
 	[ 'bad address', "quorum.address = 'nonsense'", qr/address/ ],
 	[ 'short lease', "quorum.heartbeat_interval = 900", qr/lease|heartbeat/ ],
 	[ 'fsync', 'fsync = off', qr/fsync/ ],
-	[ 'no secret', "quorum.secret_file = '/nonexistent'", qr/secret/ ])
+	[ 'no secret', "quorum.secret_file = '/nonexistent'", qr/secret.*cannot be read/ ],
+	[ 'secret that others can read', "quorum.secret_file = 'open.secret'", qr/secret.*open to others/ ])
 {
 	my ($what, $setting, $reason) = @$case;
 	my $conf = $follower->data_dir . '/postgresql.conf';
@@ -57,6 +60,7 @@ is($answer->ask("SELECT quorum.add_member('$follower->{quorum_name}', '127.0.0.1
 like($answer->error, qr/name/, '... with the reason');
 is($answer->ask("SELECT quorum.add_member('n9', '127.0.0.1:$follower->{quorum_port}')"), undef,
 	'a second node of one address is refused');
+like($answer->error, qr/member with the address/, '... with the reason');
 is($answer->ask("SELECT quorum.add_member('n9', 'nonsense')"), undef, 'a bad address is refused');
 like($answer->error, qr/address/, '... with the reason');
 
