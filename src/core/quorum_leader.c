@@ -13,6 +13,9 @@
 /* Between election and open gate the leader asks often: every answer may open it. */
 #define QUORUM_OPENING_INTERVAL_US	5000
 
+/* How long one that rewinds itself may be silent before others may, too. */
+#define QUORUM_REWIND_LEASES	30
+
 /* How long a voter that cannot follow this term is left behind. */
 #define QUORUM_LEFT_BEHIND_LEASES	5
 
@@ -63,6 +66,23 @@ quorum_rule_held(const QuorumNode *node, const QuorumSyncRule *rule, QuorumLsn l
 	return held_by_quorum(node, rule) >= lsn;
 }
 
+/* A voter that has not spoken to this leader yet may be away for a rewind of its own. */
+static bool
+may_be_rewinding(const QuorumNode *node, const QuorumPeer *peer)
+{
+	return peer->heard_at == 0 &&
+		node->now.mono - node->elected_at < QUORUM_LEFT_BEHIND_LEASES * node->config.lease_us;
+}
+
+static bool
+gone_for_long(const QuorumNode *node, const QuorumPeer *peer)
+{
+	QuorumTime	since = peer->heard_at > peer->recovering_since ?
+		peer->heard_at : peer->recovering_since;
+
+	return node->now.mono - since > QUORUM_REWIND_LEASES * node->config.lease_us;
+}
+
 /*
  * W1, S8: who rewinds itself neither votes nor stands until it is whole again.  So that
  * the cluster survives the loss of this leader meanwhile, a majority must stay whole;
@@ -83,8 +103,13 @@ may_rewind(const QuorumNode *node, QuorumNodeId id)
 	{
 		const QuorumPeer *peer = &node->peers[i];
 
-		/* Of two that wait, the lower id goes first. */
-		if (peer->id != id && (peer->recovering || (peer->diverged && peer->id < id)) &&
+		/*
+		 * Of two that wait, the lower id goes first.  One that went away recovering and does
+		 * not come back holds up the others for some leases only.
+		 */
+		if (peer->id != id &&
+			((peer->recovering && !gone_for_long(node, peer)) ||
+			 may_be_rewinding(node, peer) || (peer->diverged && peer->id < id)) &&
 			quorum_members_votes(&node->hard.members, peer->id))
 			others++;
 	}
@@ -122,14 +147,17 @@ send_heartbeat(QuorumNode *node, QuorumUpdate *update, QuorumNodeId to)
 		const QuorumPeer *peer = &node->peers[i];
 		QuorumGossip *gossip;
 
-		if (peer->id == node->hard.node_id || peer->heard_at == 0)
+		if (peer->id == node->hard.node_id || (peer->heard_at == 0 && !peer->recovering))
 			continue;
 		gossip = &beat->gossip[beat->gossip_count++];
 		gossip->id = peer->id;
 		gossip->priority = peer->priority;
 		gossip->position = peer->position;
 		gossip->replay_lsn = peer->replay_lsn;
-		gossip->heard_ago_us = node->now.mono - peer->heard_at;
+		gossip->recovering = peer->recovering ||
+			(peer->id == node->rewinding && node->now.mono < node->rewinding_until);
+		gossip->heard_ago_us = peer->heard_at != 0 ? node->now.mono - peer->heard_at :
+			QUORUM_NEVER;
 	}
 }
 
@@ -252,7 +280,16 @@ take_gossip(QuorumNode *node, const QuorumMessage *beat)
 
 		if (gossip->id == node->hard.node_id)
 			node->gossip_position = gossip->position;
-		if (peer == NULL || gossip->heard_ago_us > node->now.mono)
+		if (peer == NULL)
+			continue;
+
+		/* W1: a rewind outlives the leader that allowed it, and the next one must know. */
+		if (gossip->recovering && !peer->recovering)
+		{
+			peer->recovering = true;
+			peer->recovering_since = node->now.mono;
+		}
+		if (gossip->heard_ago_us > node->now.mono)
 			continue;
 		peer->gossip_heard_at = node->now.mono - gossip->heard_ago_us;
 		if (peer->heard_at > peer->gossip_heard_at)

@@ -202,6 +202,7 @@ put_gossip(Writer *w, const QuorumMessage *message)
 		put_uint(w, message->gossip[i].priority, 1);
 		put_position(w, message->gossip[i].position);
 		put_uint(w, message->gossip[i].replay_lsn, 8);
+		put_uint(w, message->gossip[i].recovering, 1);
 		put_uint(w, (uint64_t) message->gossip[i].heard_ago_us, 8);
 	}
 }
@@ -216,6 +217,7 @@ get_gossip(Reader *r, QuorumMessage *message)
 		message->gossip[i].priority = (uint8_t) get_uint(r, 1);
 		message->gossip[i].position = get_position(r);
 		message->gossip[i].replay_lsn = get_uint(r, 8);
+		message->gossip[i].recovering = get_bool(r);
 		message->gossip[i].heard_ago_us = get_time(r);
 	}
 }

@@ -20,6 +20,7 @@ typedef struct QuorumPeer
 	uint8_t		priority;
 	uint16_t	pg_port;
 	bool		recovering;
+	QuorumTime	recovering_since;	/* mono: a leader told so then; 0 = its own word */
 	bool		diverged;
 	QuorumTerm	stream_term;
 	QuorumLsn	stream_flush;

@@ -166,6 +166,7 @@ typedef struct QuorumGossip
 	uint8_t		priority;
 	QuorumWalPos position;
 	QuorumLsn	replay_lsn;
+	bool		recovering;		/* or allowed to rewind itself, which it may be doing by now */
 	QuorumTime	heard_ago_us;	/* QUORUM_NEVER = never heard */
 } QuorumGossip;
 

@@ -60,7 +60,7 @@ fill_body(QuorumMessage *message)
 			for (int i = 0; i < message->gossip_count; i++)
 				message->gossip[i] = (QuorumGossip) {(QuorumNodeId) some(0, 99),
 					(uint8_t) some(0, 255), {(QuorumTerm) some(0, 99), some(0, INT64_MAX)},
-				some(0, INT64_MAX), (QuorumTime) some(0, INT64_MAX)};
+				some(0, INT64_MAX), some(0, 1) == 1, (QuorumTime) some(0, INT64_MAX)};
 			break;
 		case QUORUM_MSG_HEARTBEAT_ACK:
 		case QUORUM_MSG_STATUS:
