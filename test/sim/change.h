@@ -25,6 +25,7 @@ extern void sim_check_set(Sim *sim, SimNode *node, const QuorumView *view);
 extern void sim_check_outcome(Sim *sim, QuorumNodeId id, QuorumAdminType type);
 extern void sim_check_hand_over(Sim *sim, SimNode *node, const QuorumAction *action);
 extern void sim_check_rewind(Sim *sim, SimNode *node, const QuorumAction *action);
+extern bool sim_no_majority_is_whole(Sim *sim);
 extern void sim_check_converged(Sim *sim);
 
 #endif							/* SIM_CHANGE_H */

@@ -288,19 +288,54 @@ sim_check_rewind(Sim *sim, SimNode *node, const QuorumAction *action)
 	if (!disk.recovering)
 		sim_fail(sim, SIM_SAFETY, "W2: node %u rewinds itself and may vote", node->id);
 	voters = sim_voters(&disk.members);
-	(void) leader;
 	for (int i = 0; i < sim->options.nodes; i++)
 	{
+		int			peer = quorum_members_find(&leader->core.hard.members, sim->nodes[i].id);
+
 		if ((voters >> i & 1) == 0 || sim->nodes[i].state_size == 0)
 			continue;
 		sim_disk_read(sim, &sim->nodes[i], &disk);
-		if (disk.recovering)
+
+		/* What its leader has not heard yet is forgiven it. */
+		if (disk.recovering && (i == node->index ||
+								(peer >= 0 && leader->core.peers[peer].recovering)))
 			recovering++;
 	}
 	if (recovering > 1 && (voters >> node->index & 1) != 0 &&
 		sim_bits(voters) - recovering < majority(voters))
 		sim_fail(sim, SIM_LIVENESS, "W1: node %u rewinds itself, %d of %d voters recover",
 				 node->id, recovering, sim_bits(voters));
+}
+
+/*
+ * Who recovers does not vote, who is dead for good neither.  When no majority of the newest
+ * set is left, nobody can be elected: what W1 and the operator avoid, as far as they know.
+ */
+bool
+sim_no_majority_is_whole(Sim *sim)
+{
+	QuorumHardState newest;
+	QuorumHardState disk;
+	int			whole = 0;
+
+	memset(&newest, 0, sizeof(newest));
+	for (int i = 0; i < sim->options.nodes; i++)
+	{
+		if (sim->nodes[i].state_size == 0 || sim->nodes[i].retired)
+			continue;
+		sim_disk_read(sim, &sim->nodes[i], &disk);
+		if (quorum_set_id_compare(disk.members.id, newest.members.id) > 0)
+			newest = disk;
+	}
+	for (int i = 0; i < sim->options.nodes; i++)
+	{
+		if (!quorum_members_votes(&newest.members, sim->nodes[i].id) || sim->nodes[i].retired)
+			continue;
+		sim_disk_read(sim, &sim->nodes[i], &disk);
+		if (!disk.recovering)
+			whole++;
+	}
+	return whole < quorum_members_majority(&newest.members);
 }
 
 /* ---- at the end --------------------------------------------------------- */
