@@ -13,6 +13,9 @@
  */
 #define PGQ_REWIND_DIR	"pg_quorum/pgsql_tmp.rewind"
 
+/* Held by every program that works in it (program.h). */
+#define PGQ_REWIND_LOCK	PGQ_REWIND_DIR "/lock"
+
 /* In the order in which they are reached. */
 typedef enum PgqRewindPhase
 {
