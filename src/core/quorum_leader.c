@@ -107,7 +107,7 @@ may_rewind(const QuorumNode *node, QuorumNodeId id)
 		 * Of two that wait, the lower id goes first.  One that went away recovering and does
 		 * not come back holds up the others for some leases only.
 		 */
-		if (peer->id != id &&
+		if (peer->id != id && peer->id != node->hard.node_id &&
 			((peer->recovering && !gone_for_long(node, peer)) ||
 			 may_be_rewinding(node, peer) || (peer->diverged && peer->id < id)) &&
 			quorum_members_votes(&node->hard.members, peer->id))

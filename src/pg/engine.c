@@ -33,8 +33,8 @@
 #define REWIND_RETRY_US		INT64CONST(30000000)
 
 /* How long a hand-over waits for its caller to take the answer, and then to send it. */
-#define ANSWER_LIMIT_US		INT64CONST(100000)
-#define ANSWER_SENT_US		INT64CONST(4000)
+#define ANSWER_LIMIT_US		INT64CONST(150000)
+#define ANSWER_SENT_US		INT64CONST(10000)
 
 static QuorumNode node;
 static QuorumScratch scratch;

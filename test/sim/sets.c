@@ -184,12 +184,17 @@ check_new_set(Sim *sim, const SimNode *node, const QuorumView *view, uint32_t vo
 		remember_set(sim, node, view->set_id, voters);
 }
 
-/* M5: at the moment when the leader decides. */
+/*
+ * M5: at the moment when the leader decides.  When a heartbeat left in the same step,
+ * caught_up_lsn is the next one's already, which is not what was decided by.
+ */
 static void
 check_new_voter(Sim *sim, const SimNode *node)
 {
 	uint32_t	fresh = sim_voters(&node->core.change.next) & ~sim_voters(&node->core.hard.members);
 
+	if (node->core.heartbeat_at == node->core.now.mono + node->core.config.heartbeat_us)
+		return;
 	for (int i = 0; i < sim->options.nodes; i++)
 	{
 		const SimNode *other = &sim->nodes[i];
