@@ -195,7 +195,10 @@ quorum_leader_lost(QuorumNode *node, QuorumUpdate *update, QuorumLossReason why)
 
 	/* Who is gone has no claim: its position must not make others wait (E5). */
 	if (peer != NULL && why != QUORUM_LOSS_SILENT)
+	{
 		memset(&peer->position, 0, sizeof(peer->position));
+		peer->gone = true;
+	}
 	node->leader = QUORUM_NO_NODE;
 	node->probe_at = QUORUM_NEVER;
 	node->leader_closing = false;
@@ -294,7 +297,10 @@ ask_voters(QuorumNode *node, QuorumUpdate *update, QuorumMessageType type,
 	}
 }
 
-/* 1: won, -1: cannot win any more, 0: open.  Own vote counts. */
+/*
+ * 1: won, -1: cannot win any more, 0: open.  Own vote counts.  A round does not stay
+ * open for the answer of a leader that is gone.
+ */
 static int
 round_result(const QuorumNode *node)
 {
@@ -310,7 +316,7 @@ round_result(const QuorumNode *node)
 			continue;
 		if (node->peers[i].granted)
 			granted++;
-		else if (!node->peers[i].replied)
+		else if (!node->peers[i].replied && !node->peers[i].gone)
 			open++;
 	}
 	if (granted >= majority)

@@ -28,6 +28,7 @@ typedef struct QuorumPeer
 	bool		denies_leading; /* since our boot it told us, in our boot term or later, that it
 								 * does not lead: no lease of before our boot can be its */
 	QuorumTime	later_term_since;	/* mono: says a later term than ours since then; 0 = does not */
+	bool		gone;			/* it led, resigned or died, and has said nothing since */
 	bool		replied;		/* to the (pre-)vote round under way */
 	bool		granted;
 	QuorumTime	gossip_heard_at;	/* mono; the leader heard it then; 0 = never */

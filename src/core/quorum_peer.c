@@ -51,6 +51,7 @@ quorum_peer_heard(QuorumNode *node, const QuorumMessage *message)
 	if (peer == NULL)
 		return;
 	peer->heard_at = node->now.mono;
+	peer->gone = false;
 	peer->term = message->term;
 	if (message->term <= node->hard.term)
 		peer->later_term_since = 0;

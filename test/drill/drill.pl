@@ -204,8 +204,10 @@ sub strike
 	if ($option{fault} eq 'switchover')
 	{
 		# The checkpoint before it is no part of the gap: the story begins when the gate shuts.
-		$fault_at = time();
-		$cluster->query($node, 'SELECT quorum.switchover()');
+		$node->{stays_away} = undef;
+		$node->{following_at} = 0;
+		$fault_at = $node->{back_at} = time();
+		$cluster->psql($node, 'SELECT quorum.switchover()');
 		return story_line($fault_at, $node->{name}, "$fault_words{switchover} of $node->{name}");
 	}
 	$fault_at = time();
@@ -235,10 +237,10 @@ sub bring_back
 {
 	my ($node) = @_;
 
+	return if $option{fault} eq 'switchover';
 	$node->{stays_away} = undef;
 	$node->{following_at} = 0;
-	$node->{back_at} = $option{fault} eq 'switchover' ? $fault_at : time();
-	return if $option{fault} eq 'switchover';
+	$node->{back_at} = time();
 	if ($option{fault} eq 'freeze')
 	{
 		story_line(time(), $node->{name}, 'SIGCONT: it may go on');

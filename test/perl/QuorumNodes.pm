@@ -82,6 +82,7 @@ sub close_workspace
 	return if !defined $workspace || $$ != $owner_pid;
 	close $janitor_pipe;
 	waitpid($janitor, 0);
+	chdir '/';
 	File::Path::remove_tree($workspace) if $remove;
 	undef $workspace;
 }
