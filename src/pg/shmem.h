@@ -132,7 +132,6 @@ typedef struct PgqShared
 	pid_t		worker_pid;		/* 0 = not running */
 	Latch	   *worker_latch;
 	QuorumView	view;			/* leader, members, positions: see quorum_view() */
-	QuorumTerm	view_term_noted;
 	QuorumSyncRule sync_rule;
 	int			sync_slot[QUORUM_MAX_NODES];	/* index of ids[i]'s member slot; -1 = none */
 	char		notice[QUORUM_REASON_SIZE]; /* why boot_membership is not PGQ_MEMBER, or what is
