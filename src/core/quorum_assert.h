@@ -16,7 +16,4 @@ extern _Noreturn void quorum_assert_failed(const char *condition, const char *fi
 #define quorum_assert(condition) \
 	((condition) ? (void) 0 : quorum_assert_failed(#condition, __FILE__, __LINE__))
 
-/* Documents that both outcomes are normal. */
-#define quorum_maybe(condition) ((void) (condition))
-
 #endif							/* QUORUM_ASSERT_H */
