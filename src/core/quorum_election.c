@@ -180,6 +180,10 @@ quorum_become_follower(QuorumNode *node, QuorumTerm term)
 		node->hard.vote = QUORUM_NO_NODE;
 		node->hard_dirty = true;
 		node->leader = QUORUM_NO_NODE;
+
+		/* The promise to a leader that stops as planned is over (L5), not just asleep. */
+		if (node->leader_closing)
+			node->promise_until = 0;
 		node->leader_closing = false;
 		node->pending_vote.candidate = QUORUM_NO_NODE;
 	}
