@@ -2,170 +2,25 @@
  * quorum_election.c
  *	  How a leader is found: pre-vote, candidacy, granting a vote.
  *
- * This file decides who may be elected.  It does not decide how long a leader may
- * serve (quorum_lease.c) nor what the winner does (quorum_leader.c).
+ * This file decides who may be elected.  It does not decide who stands and when
+ * (quorum_standing.c), how long a leader may serve (quorum_lease.c) nor what the winner
+ * does (quorum_leader.c).
  *
  * Rules (docs/protocol.md):
- *	E1	A node stands only when its own promise is over, its log has been read (R5),
- *		and it neither recovers (S8) nor is anything but a voter.
  *	E2	A pre-vote changes no term: a node that cannot win disturbs nobody.
  *	E3	A vote goes to a candidate whose log is at least as long, whose member set is
  *		at least as new, once per term, and only when no leader can have a lease.
  *	E4	Order of a vote (S2): raise the fence, read the position, compare, persist,
  *		reply.  The position in a vote request obeys the same order.
- *	E5	The node with the longest log stands first: others wait rank times a step.
  */
 #include <string.h>
 
 #include "quorum_internal.h"
 
-#define QUORUM_RANK_STEP_MIN_US		2000
-#define QUORUM_RANK_STEP_MAX_US		50000
-#define QUORUM_ROUND_MIN_US			50000
-#define QUORUM_ROUND_MAX_US			1000000
 #define QUORUM_PROBE_INTERVAL_US	20000
 
-static QuorumTime
-clamp(QuorumTime value, QuorumTime low, QuorumTime high)
-{
-	return value < low ? low : value > high ? high : value;
-}
-
-static QuorumTime
-round_length(const QuorumNode *node)
-{
-	return clamp(node->config.heartbeat_us, QUORUM_ROUND_MIN_US, QUORUM_ROUND_MAX_US);
-}
-
-bool
-quorum_may_stand(const QuorumNode *node, const char **reason)
-{
-	const char *why = NULL;
-
-	if (node->closed)
-		why = "the server is stopping";
-	else if (node->removed)
-		why = "it was removed from the cluster";
-	else if (!quorum_is_voter(node))
-		why = "it is not a voter";
-	else if (node->hard.members.members[quorum_members_find(&node->hard.members,
-															node->hard.node_id)].kind ==
-			 QUORUM_WITNESS)
-		why = "it is a witness";
-	else if (node->hard.recovering)
-		why = "its log may lack committed records (recovering)";
-	else if (!node->facts_known || node->facts.phase == QUORUM_PHASE_STARTING)
-		why = "it has not yet read all of its WAL";
-	else if (node->facts.phase == QUORUM_PHASE_PRIMARY)
-		why = node->role == QUORUM_ROLE_LEADER ? NULL : "it has to restart as a standby first";
-	else if (!quorum_walpos_known(node->facts.position))
-		why = "the end of its log is not known";
-	else if (node->facts.fsync_off)
-		why = "fsync or full_page_writes is off";
-	else if (!node->facts.promotable)
-		why = "the timeline history on its disk does not fit its log";
-	else if (node->facts.newest_tli > node->hard.term + QUORUM_TERM_GAP_MAX ||
-			 node->hard.term > node->facts.position.tli + QUORUM_TERM_GAP_MAX)
-		why = "too many terms have passed without a promotion";
-	if (reason != NULL)
-		*reason = why;
-	return why == NULL;
-}
-
-/*
- * How many voters have a better claim?  Everybody compares the positions that the
- * leader last told everybody, its own too: while WAL flows the present one is ahead
- * of all old news.  This only orders the attempts; the votes decide.
- */
-static int
-own_rank(const QuorumNode *node)
-{
-	QuorumWalPos own = quorum_walpos_known(node->gossip_position) ?
-		node->gossip_position : node->facts.position;
-	int			rank = 0;
-
-	for (int i = 0; i < node->hard.members.count; i++)
-	{
-		const QuorumMember *member = &node->hard.members.members[i];
-		const QuorumPeer *peer = &node->peers[i];
-		int			order;
-
-		if (member->id == node->hard.node_id || member->kind != QUORUM_VOTER)
-			continue;
-		if (!quorum_walpos_known(peer->position) || peer->recovering)
-			continue;
-		order = quorum_walpos_compare(peer->position, own);
-		if (order > 0 ||
-			(order == 0 && peer->priority > node->config.priority) ||
-			(order == 0 && peer->priority == node->config.priority &&
-			 member->id < node->hard.node_id))
-			rank++;
-	}
-	return rank;
-}
-
-static QuorumTime
-rank_step(const QuorumNode *node)
-{
-	return clamp(node->config.heartbeat_us / 20, QUORUM_RANK_STEP_MIN_US,
-				 QUORUM_RANK_STEP_MAX_US);
-}
-
-static void
-plan_election(QuorumNode *node)
-{
-	QuorumTime	step = rank_step(node);
-	int			rank = own_rank(node);
-	QuorumTime	from = node->now.mono > node->promise_until ? node->now.mono : node->promise_until;
-
-	/* A switchover names its successor; the others stand only if it does not come. */
-	if (node->successor != QUORUM_NO_NODE)
-		rank = node->successor == node->hard.node_id ? 0 :
-			rank + (int) (round_length(node) / step);
-	node->election_at = from + rank * step;
-
-	/*
-	 * Who led or stood last and comes back from a boot lets the others go first: after a
-	 * switchover the successor, after anything else somebody who did not just fail.
-	 */
-	if (node->hard.term == node->boot_term && node->hard.vote == node->hard.node_id &&
-		quorum_members_vote_count(&node->hard.members) > 1)
-		node->election_at += round_length(node);
-	if (rank > 0)
-		node->election_at += quorum_random_between(&node->random, 0, step / 2);
-}
-
-/*
- * After a lost round: later each time, and by chance, so that two losers do not meet
- * again.  A pre-vote costs nothing and what refused it may be over in a moment; a lost
- * vote has cost a term.
- */
-static void
-plan_retry(QuorumNode *node, bool cost_a_term)
-{
-	QuorumTime	longest = node->config.lease_us / 2;
-	QuorumTime	wait = cost_a_term ? round_length(node) : rank_step(node);
-	QuorumTime	hint = QUORUM_NEVER;
-
-	for (int i = 0; i < node->lost_rounds && wait < longest; i++)
-		wait *= 2;
-	if (wait > longest)
-		wait = longest;
-	node->lost_rounds++;
-	node->election_at = node->now.mono + quorum_random_between(&node->random, wait / 2,
-															   wait * 3 / 2);
-
-	/* A voter told when its promise ends: asking right after is not too early. */
-	for (int i = 0; i < node->hard.members.count; i++)
-	{
-		QuorumTime	at = node->peers[i].reply_retry_at;
-
-		if (at != 0 && at < hint)
-			hint = at;
-	}
-	if (hint < node->election_at)
-		node->election_at = hint + quorum_random_between(&node->random, 500, 3000);
-}
+/* Two that learn a later term at one time do not ask again at one time. */
+#define QUORUM_ADOPT_JITTER_US		2000
 
 void
 quorum_become_follower(QuorumNode *node, QuorumTerm term)
@@ -198,10 +53,14 @@ quorum_leader_lost(QuorumNode *node, QuorumUpdate *update, QuorumLossReason why)
 	quorum_emit_note(update, QUORUM_NOTE_LEADER_LOST, node->hard.term, node->leader, (int) why);
 
 	/* Who is gone has no claim: its position must not make others wait (E5). */
+	if (peer != NULL)
+		peer->silent = why == QUORUM_LOSS_SILENT;
 	if (peer != NULL && why != QUORUM_LOSS_SILENT)
 	{
+		peer->last_position = peer->position;
 		memset(&peer->position, 0, sizeof(peer->position));
 		peer->gone = true;
+		peer->returns = node->successor != QUORUM_NO_NODE;
 	}
 	node->leader = QUORUM_NO_NODE;
 	node->probe_at = QUORUM_NEVER;
@@ -210,9 +69,19 @@ quorum_leader_lost(QuorumNode *node, QuorumUpdate *update, QuorumLossReason why)
 	node->rewind_granted = false;
 	node->promise_until = 0;
 	node->boot_hold = false;
-	plan_election(node);
+	quorum_plan_election(node);
+	node->chosen = node->successor == node->hard.node_id;
 	node->successor = QUORUM_NO_NODE;
 	memset(&node->gossip_position, 0, sizeof(node->gossip_position));
+}
+
+/* What a position is compared with grows no more: fenced, or held by a hand-over (T4). */
+static bool
+log_is_at_rest(const QuorumNode *node)
+{
+	if (node->facts.phase == QUORUM_PHASE_PRIMARY)
+		return node->handed_over != 0 && node->facts.wal_held;
+	return node->facts.phase == QUORUM_PHASE_STANDBY;
 }
 
 /* E3 without the once-per-term part. */
@@ -222,10 +91,12 @@ verdict_on(const QuorumNode *node, QuorumNodeId candidate, QuorumWalPos position
 {
 	if (!quorum_is_voter(node) || node->hard.recovering)
 		return QUORUM_REFUSED_NOT_READY;
-	if (!node->facts_known || node->facts.phase != QUORUM_PHASE_STANDBY ||
-		!quorum_walpos_known(node->facts.position))
+
+	/* A witness has no log to compare; that an election meets every commit is Y3's part. */
+	if (!node->facts_known || !log_is_at_rest(node) ||
+		(!quorum_walpos_known(node->facts.position) && !quorum_is_witness(node)))
 		return QUORUM_REFUSED_NOT_READY;
-	if (!quorum_members_votes(&node->hard.members, candidate) ||
+	if (!quorum_members_is_in(&node->hard.members, candidate) ||
 		quorum_set_id_compare(set_id, node->hard.members.id) < 0)
 		return QUORUM_REFUSED_MEMBERS;
 	if (quorum_promise_active(node))
@@ -265,11 +136,12 @@ quorum_on_pre_vote_request(QuorumNode *node, QuorumUpdate *update, const QuorumM
 		if (order > 0 || (order == 0 && message->from < node->hard.node_id))
 		{
 			quorum_become_follower(node, node->hard.term);
-			node->election_at = node->now.mono + round_length(node);
+			node->election_at = node->now.mono + quorum_round_length(node);
 		}
 	}
 
 	/* E5: who is refused for a shorter log shows that ours should stand, at once. */
+	node->chosen = node->chosen || verdict == QUORUM_REFUSED_BEHIND;
 	if (verdict == QUORUM_REFUSED_BEHIND && node->role == QUORUM_ROLE_FOLLOWER &&
 		node->leader == QUORUM_NO_NODE && quorum_may_stand(node, NULL))
 		node->election_at = node->now.mono;
@@ -284,7 +156,7 @@ start_round(QuorumNode *node)
 		node->peers[i].granted = false;
 		node->peers[i].reply_retry_at = 0;
 	}
-	node->round_ends_at = node->now.mono + round_length(node);
+	node->round_ends_at = node->now.mono + quorum_round_length(node);
 	node->election_at = QUORUM_NEVER;
 }
 
@@ -302,30 +174,41 @@ ask_voters(QuorumNode *node, QuorumUpdate *update, QuorumMessageType type,
 }
 
 /*
- * 1: won, -1: cannot win any more, 0: open.  Own vote counts.  A round does not stay
+ * Y3.  1: won, -1: cannot win any more, 0: open.  Own vote counts.  A round does not stay
  * open for the answer of a leader that is gone.
  */
 static int
 round_result(const QuorumNode *node)
 {
+	const QuorumMemberSet *set = &node->hard.members;
 	int			granted = 1;
 	int			open = 0;
-	int			majority = quorum_members_majority(&node->hard.members);
+	int			granted_in = 1;
+	int			open_in = 0;
+	int			majority = quorum_members_majority(set);
+	int			read_need = quorum_members_read_need(set);
 
-	for (int i = 0; i < node->hard.members.count; i++)
+	for (int i = 0; i < set->count; i++)
 	{
-		QuorumNodeId id = node->hard.members.members[i].id;
+		QuorumNodeId id = set->members[i].id;
+		int			in = quorum_members_is_in(set, id) ? 1 : 0;
 
-		if (id == node->hard.node_id || !quorum_members_votes(&node->hard.members, id))
+		if (id == node->hard.node_id || !quorum_members_votes(set, id))
 			continue;
 		if (node->peers[i].granted)
+		{
 			granted++;
+			granted_in += in;
+		}
 		else if (!node->peers[i].replied && !node->peers[i].gone)
+		{
 			open++;
+			open_in += in;
+		}
 	}
-	if (granted >= majority)
+	if (granted >= majority && granted_in >= read_need)
 		return 1;
-	return granted + open < majority ? -1 : 0;
+	return granted + open < majority || granted_in + open_in < read_need ? -1 : 0;
 }
 
 static void
@@ -334,7 +217,7 @@ lose_round(QuorumNode *node)
 	bool		cost_a_term = node->role == QUORUM_ROLE_CANDIDATE;
 
 	quorum_become_follower(node, node->hard.term);
-	plan_retry(node, cost_a_term);
+	quorum_plan_retry(node, cost_a_term);
 }
 
 /* First half of a candidacy: the term goes up, the fence with it (E4). */
@@ -354,7 +237,7 @@ stand(QuorumNode *node, QuorumUpdate *update)
 {
 	if (!quorum_may_stand(node, NULL) || node->hard.vote != QUORUM_NO_NODE)
 	{
-		plan_retry(node, true);
+		quorum_plan_retry(node, true);
 		return;
 	}
 	node->role = QUORUM_ROLE_CANDIDATE;
@@ -414,7 +297,7 @@ quorum_on_pre_vote_reply(QuorumNode *node, QuorumUpdate *update, const QuorumMes
 	{
 		quorum_become_follower(node, message->term);
 		node->election_at = node->now.mono +
-			quorum_random_between(&node->random, 0, QUORUM_RANK_STEP_MIN_US);
+			quorum_random_between(&node->random, 0, QUORUM_ADOPT_JITTER_US);
 		return;
 	}
 	take_reply(node, message);
@@ -479,16 +362,18 @@ quorum_election_facts(QuorumNode *node, QuorumUpdate *update)
 		if (node->hard.vote != pending.candidate)
 			quorum_emit_note(update, QUORUM_NOTE_VOTED, node->hard.term, pending.candidate, 0);
 		node->hard.vote = pending.candidate;
+		node->chosen = false;
 		node->hard_dirty = true;
 
 		/* Leave the one we voted for the time to win. */
-		node->election_at = node->now.mono + round_length(node) +
-			quorum_random_between(&node->random, 0, round_length(node));
+		node->election_at = node->now.mono + quorum_round_length(node) +
+			quorum_random_between(&node->random, 0, quorum_round_length(node));
 	}
 	else
 		quorum_emit_note(update, QUORUM_NOTE_REFUSED, node->hard.term, pending.candidate,
 						 (int) verdict);
 	reply(node, update, QUORUM_MSG_VOTE_REPLY, pending.candidate, node->hard.term, verdict);
+	node->chosen = node->chosen || verdict == QUORUM_REFUSED_BEHIND;
 	if (verdict == QUORUM_REFUSED_BEHIND && quorum_may_stand(node, NULL))
 		node->election_at = node->now.mono;
 }
@@ -501,7 +386,7 @@ quorum_on_vote_reply(QuorumNode *node, QuorumUpdate *update, const QuorumMessage
 	if (message->term > node->hard.term)
 	{
 		quorum_become_follower(node, message->term);
-		plan_retry(node, true);
+		quorum_plan_retry(node, true);
 		return;
 	}
 	take_reply(node, message);
@@ -557,7 +442,7 @@ quorum_election_tick(QuorumNode *node, QuorumUpdate *update)
 		return;
 	}
 	if (node->election_at == QUORUM_NEVER)
-		plan_election(node);
+		quorum_plan_election(node);
 
 	/*
 	 * Alone, standing asks for the facts, and nothing may leave before they are read:
@@ -578,7 +463,8 @@ quorum_election_deadline(const QuorumNode *node)
 	if (node->leader != QUORUM_NO_NODE)
 		return node->now.mono;
 	if (!quorum_may_stand(node, NULL))
-		return node->now.mono < node->promise_until ? node->promise_until : QUORUM_NEVER;
+		return node->now.mono < node->promise_until ? node->promise_until :
+			quorum_pause_deadline(node);
 	if (node->election_at == QUORUM_NEVER)
 		return node->now.mono < node->promise_until ? node->promise_until : node->now.mono;
 	return node->election_at > node->promise_until ? node->election_at : node->promise_until;

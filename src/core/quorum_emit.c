@@ -69,6 +69,11 @@ quorum_emit_ack(QuorumNode *node, QuorumUpdate *update, QuorumMessageType type, 
 {
 	QuorumMessage *ack = quorum_emit_message(node, update, type, to);
 
+	/* a made-up next version says something that this one has no word for */
+#ifdef QUORUM_NEXT_MINOR
+	if (type == QUORUM_MSG_STATUS)
+		(void) quorum_emit_message(node, update, (QuorumMessageType) 12, to);
+#endif
 	ack->sent_at = sent_at;
 	ack->priority = node->config.priority;
 	ack->pg_port = node->config.pg_port;
@@ -77,6 +82,7 @@ quorum_emit_ack(QuorumNode *node, QuorumUpdate *update, QuorumMessageType type, 
 		return;
 	ack->replay_lsn = node->facts.replay_lsn;
 	ack->diverged = node->facts.diverged;
+	ack->space_low = node->facts.space_low;
 	if (node->facts.stream_term != 0 && node->facts.stream_term == node->hard.term)
 	{
 		ack->stream_term = node->facts.stream_term;

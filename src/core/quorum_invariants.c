@@ -32,6 +32,8 @@ quorum_check_state(const QuorumNode *node)
 	quorum_assert(hard->members.count <= QUORUM_MAX_NODES);
 	quorum_assert(quorum_members_find(&hard->members, hard->node_id) >= 0);
 	quorum_assert(hard->members.id.term <= hard->term);
+	quorum_assert(quorum_members_left_out(&hard->members) <=
+				  quorum_members_witness_count(&hard->members));
 	for (int i = 0; i < hard->members.count; i++)
 		quorum_assert(node->peers[i].id == hard->members.members[i].id);
 
@@ -57,7 +59,7 @@ quorum_check_state(const QuorumNode *node)
 	{
 		/* S8: who lost its log takes no part; only voters stand. */
 		quorum_assert(!hard->recovering);
-		quorum_assert(quorum_members_votes(&hard->members, hard->node_id));
+		quorum_assert(quorum_members_is_in(&hard->members, hard->node_id));
 	}
 	if (node->gate_open)
 	{

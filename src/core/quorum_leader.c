@@ -13,11 +13,14 @@
 /* Between election and open gate the leader asks often: every answer may open it. */
 #define QUORUM_OPENING_INTERVAL_US	5000
 
+/* Reads that want to be confirmed make no more heartbeats than this. */
+#define QUORUM_CONFIRM_INTERVAL_US	500
+
 /* How long one that rewinds itself may be silent before others may, too. */
 #define QUORUM_REWIND_LEASES	30
 
-/* How long a voter that cannot follow this term is left behind. */
-#define QUORUM_LEFT_BEHIND_LEASES	5
+/* How long a voter that has not spoken to a new leader may be away for a rewind. */
+#define QUORUM_AWAY_LEASES	5
 
 void
 quorum_current_rule(const QuorumNode *node, QuorumSyncRule *rule)
@@ -71,7 +74,7 @@ static bool
 may_be_rewinding(const QuorumNode *node, const QuorumPeer *peer)
 {
 	return peer->heard_at == 0 &&
-		node->now.mono - node->elected_at < QUORUM_LEFT_BEHIND_LEASES * node->config.lease_us;
+		node->now.mono - node->elected_at < QUORUM_AWAY_LEASES * node->config.lease_us;
 }
 
 static bool
@@ -171,6 +174,7 @@ broadcast_heartbeat(QuorumNode *node, QuorumUpdate *update)
 	}
 	node->caught_up_lsn = node->heartbeat_lsn;
 	node->heartbeat_lsn = node->quorum_lsn;
+	node->heartbeat_sent = node->now.mono;
 	node->heartbeat_at = node->now.mono + node->config.heartbeat_us;
 	if (!node->gate_open)
 	{
@@ -190,6 +194,7 @@ quorum_become_leader(QuorumNode *node, QuorumUpdate *update)
 	quorum_assert(node->hard.vote == node->hard.node_id);
 	node->role = QUORUM_ROLE_LEADER;
 	node->leader = node->hard.node_id;
+	node->chosen = true;
 	node->round_ends_at = QUORUM_NEVER;
 	node->election_at = QUORUM_NEVER;
 	node->probe_at = QUORUM_NEVER;
@@ -207,7 +212,10 @@ quorum_become_leader(QuorumNode *node, QuorumUpdate *update)
 	node->caught_up_lsn = 0;
 	memset(&node->transfer, 0, sizeof(node->transfer));
 	for (int i = 0; i < QUORUM_MAX_NODES; i++)
+	{
 		node->peers[i].acked_until = 0;
+		node->peers[i].acked_sent = 0;
+	}
 	quorum_membership_restamp(node);
 	quorum_lease_renew(node);
 	quorum_emit_note(update, QUORUM_NOTE_ELECTED, node->hard.term, QUORUM_NO_NODE, 0);
@@ -234,7 +242,7 @@ quorum_step_down(QuorumNode *node, QuorumUpdate *update, QuorumLossReason why,
 	node->change.step = QUORUM_CHANGE_NONE;
 	node->election_at = QUORUM_NEVER;
 	node->promise_until = 0;
-	if (node->outcome.request_id != 0 && !node->outcome.done && !node->transfer.handed_over)
+	if (node->outcome.request_id != 0 && !node->outcome.done)
 	{
 		node->outcome.done = true;
 		node->outcome.failed = true;
@@ -322,6 +330,7 @@ accept_leader(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *beat)
 		node->quorum_lsn = 0;
 		quorum_emit_note(update, QUORUM_NOTE_LEADER_FOUND, node->hard.term, beat->from, 0);
 	}
+	node->chosen = false;
 	node->election_at = QUORUM_NEVER;
 	node->probe_at = QUORUM_NEVER;
 	node->lost_rounds = 0;
@@ -393,8 +402,34 @@ quorum_on_heartbeat_ack(QuorumNode *node, QuorumUpdate *update, const QuorumMess
 
 		if (until > peer->acked_until)
 			peer->acked_until = until;
+		if (message->sent_at > peer->acked_sent)
+			peer->acked_sent = message->sent_at;
 	}
+	if (message->asks || (message->diverged && node->rewinding != message->from &&
+						  may_rewind(node, message->from)))
+		quorum_confirm_soon(node);
 	quorum_lease_renew(node);
+}
+
+void
+quorum_confirm_soon(QuorumNode *node)
+{
+	QuorumTime	soon = node->heartbeat_sent + QUORUM_CONFIRM_INTERVAL_US;
+
+	if (soon < node->heartbeat_at)
+		node->heartbeat_at = soon;
+}
+
+void
+quorum_on_confirm(QuorumNode *node, QuorumUpdate *update)
+{
+	if (node->role == QUORUM_ROLE_LEADER)
+		quorum_confirm_soon(node);
+	else if (node->leader != QUORUM_NO_NODE)
+	{
+		quorum_emit_ack(node, update, QUORUM_MSG_HEARTBEAT_ACK, node->leader, 0);
+		update->messages[update->message_count - 1].asks = true;
+	}
 }
 
 void
@@ -452,33 +487,6 @@ quorum_leader_facts(QuorumNode *node, QuorumUpdate *update)
 	}
 }
 
-/*
- * E7: a voter that promised a later term can never follow this one (S2).  A majority
- * is enough to go on, but not for ever: without it the cluster stands on one leg.
- * The term to go beyond when one has been left behind for some leases; else 0.
- */
-static QuorumTerm
-left_behind(const QuorumNode *node)
-{
-	QuorumTerm	later = 0;
-
-	for (int i = 0; i < node->hard.members.count; i++)
-	{
-		const QuorumPeer *peer = &node->peers[i];
-
-		if (!quorum_members_votes(&node->hard.members, peer->id) || peer->recovering ||
-			peer->term >= node->facts.position.tli + QUORUM_TERM_GAP_MAX ||
-			peer->later_term_since == 0 ||
-			node->now.mono - peer->heard_at > node->config.lease_us ||
-			node->now.mono - peer->later_term_since < QUORUM_LEFT_BEHIND_LEASES *
-			node->config.lease_us)
-			continue;
-		if (peer->term > later)
-			later = peer->term;
-	}
-	return later;
-}
-
 void
 quorum_leader_tick(QuorumNode *node, QuorumUpdate *update)
 {
@@ -493,15 +501,11 @@ quorum_leader_tick(QuorumNode *node, QuorumUpdate *update)
 		quorum_step_down(node, update, QUORUM_LOSS_SILENT, QUORUM_RESIGN_LAPSED);
 		return;
 	}
-	if (node->gate_open && left_behind(node) > node->hard.term)
-	{
-		QuorumTerm	later = left_behind(node);
-
-		quorum_step_down(node, update, QUORUM_LOSS_HIGHER_TERM, QUORUM_RESIGN_LATER_TERM);
-		quorum_become_follower(node, later);
+	if (quorum_resign_tick(node, update))
 		return;
-	}
 	quorum_transfer_tick(node, update);
+	if (node->role != QUORUM_ROLE_LEADER)
+		return;
 	if (!node->opened && node->now.mono >= node->elected_at + node->config.promotion_limit_us)
 	{
 		quorum_step_down(node, update, QUORUM_LOSS_FACTS, QUORUM_RESIGN_PROMOTION);
@@ -526,6 +530,7 @@ quorum_leader_tick(QuorumNode *node, QuorumUpdate *update)
 			broadcast_heartbeat(node, update);
 		}
 	}
+	quorum_syncset_tick(node, update);
 	quorum_membership_tick(node, update);
 	if (node->now.mono >= node->heartbeat_at)
 		broadcast_heartbeat(node, update);
@@ -544,5 +549,7 @@ quorum_leader_deadline(const QuorumNode *node)
 		deadline = lapse;
 	if (!node->opened && node->elected_at + node->config.promotion_limit_us < deadline)
 		deadline = node->elected_at + node->config.promotion_limit_us;
+	if (quorum_syncset_deadline(node) < deadline)
+		deadline = quorum_syncset_deadline(node);
 	return deadline;
 }

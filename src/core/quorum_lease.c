@@ -65,6 +65,26 @@ quorum_lease_renew(QuorumNode *node)
 		node->lease_until = end;
 }
 
+QuorumTime
+quorum_lease_confirmed_at(const QuorumNode *node)
+{
+	uint64_t	sent[QUORUM_MAX_NODES];
+	int			count = 0;
+
+	if (node->role != QUORUM_ROLE_LEADER)
+		return 0;
+	for (int i = 0; i < node->hard.members.count; i++)
+	{
+		QuorumNodeId id = node->hard.members.members[i].id;
+
+		if (quorum_members_votes(&node->hard.members, id))
+			sent[count++] = id == node->hard.node_id ? (uint64_t) node->now.boot :
+				(uint64_t) node->peers[i].acked_sent;
+	}
+	return (QuorumTime) quorum_nth_largest(sent, count,
+										   quorum_members_majority(&node->hard.members));
+}
+
 bool
 quorum_lease_valid(const QuorumNode *node)
 {

@@ -62,6 +62,85 @@ quorum_members_majority(const QuorumMemberSet *set)
 }
 
 int
+quorum_members_witness_count(const QuorumMemberSet *set)
+{
+	int			count = 0;
+
+	for (int i = 0; i < set->count; i++)
+	{
+		if (set->members[i].kind == QUORUM_WITNESS)
+			count++;
+	}
+	return count;
+}
+
+bool
+quorum_members_room_for_witness(const QuorumMemberSet *set)
+{
+	int			witnesses = quorum_members_witness_count(set);
+
+	return witnesses + 1 < quorum_members_vote_count(set) - witnesses;
+}
+
+static bool
+is_in(const QuorumMember *member)
+{
+	return member->kind == QUORUM_VOTER && !member->left_out;
+}
+
+bool
+quorum_members_is_in(const QuorumMemberSet *set, QuorumNodeId id)
+{
+	int			index = quorum_members_find(set, id);
+
+	return index >= 0 && is_in(&set->members[index]);
+}
+
+int
+quorum_members_left_out(const QuorumMemberSet *set)
+{
+	int			count = 0;
+
+	for (int i = 0; i < set->count; i++)
+	{
+		if (set->members[i].kind == QUORUM_VOTER && set->members[i].left_out)
+			count++;
+	}
+	return count;
+}
+
+static int
+in_count(const QuorumMemberSet *set)
+{
+	int			count = 0;
+
+	for (int i = 0; i < set->count; i++)
+	{
+		if (is_in(&set->members[i]))
+			count++;
+	}
+	return count;
+}
+
+/* Y2 */
+static int
+commit_need(const QuorumMemberSet *set)
+{
+	int			need = quorum_members_vote_count(set) / 2 - quorum_members_left_out(set);
+	int			most = in_count(set) - 1;
+
+	if (need > most)
+		need = most;
+	return need < 0 ? 0 : need;
+}
+
+int
+quorum_members_read_need(const QuorumMemberSet *set)
+{
+	return in_count(set) - commit_need(set);
+}
+
+int
 quorum_set_id_compare(QuorumSetId a, QuorumSetId b)
 {
 	if (a.term != b.term)
@@ -74,11 +153,11 @@ quorum_set_id_compare(QuorumSetId a, QuorumSetId b)
 void
 quorum_members_sync_rule(const QuorumMemberSet *set, QuorumNodeId leader, QuorumSyncRule *rule)
 {
-	rule->need = quorum_members_vote_count(set) / 2;
+	rule->need = commit_need(set);
 	rule->count = 0;
 	for (int i = 0; i < set->count; i++)
 	{
-		if (set->members[i].kind == QUORUM_VOTER && set->members[i].id != leader)
+		if (is_in(&set->members[i]) && set->members[i].id != leader)
 			rule->ids[rule->count++] = set->members[i].id;
 	}
 	quorum_assert(rule->count <= QUORUM_MAX_NODES);
@@ -104,6 +183,31 @@ rule_implies(const QuorumSyncRule *a, const QuorumSyncRule *b)
 	return a->need - outside >= b->need;
 }
 
+/*
+ * Neither implies the other: so many of all of them that no more are missing than either
+ * can do without (HAZARDS 2g).
+ */
+static void
+rule_of_both(const QuorumSyncRule *a, const QuorumSyncRule *b, QuorumSyncRule *both)
+{
+	int			spare = a->count - a->need;
+
+	if (b->count - b->need < spare)
+		spare = b->count - b->need;
+	*both = *a;
+	for (int i = 0; i < b->count; i++)
+	{
+		bool		found = false;
+
+		for (int j = 0; j < a->count; j++)
+			found = found || a->ids[j] == b->ids[i];
+		if (!found)
+			both->ids[both->count++] = b->ids[i];
+	}
+	quorum_assert(both->count <= QUORUM_MAX_NODES);
+	both->need = both->count - spare;
+}
+
 void
 quorum_members_joint_rule(const QuorumMemberSet *old, const QuorumMemberSet *next,
 						  QuorumNodeId leader, QuorumSyncRule *rule)
@@ -115,12 +219,10 @@ quorum_members_joint_rule(const QuorumMemberSet *old, const QuorumMemberSet *nex
 	quorum_members_sync_rule(next, leader, &next_rule);
 	if (rule_implies(&old_rule, &next_rule))
 		*rule = old_rule;
-	else
-	{
-		/* One voter at a time: one of the two always implies the other. */
-		quorum_assert(rule_implies(&next_rule, &old_rule));
+	else if (rule_implies(&next_rule, &old_rule))
 		*rule = next_rule;
-	}
+	else
+		rule_of_both(&old_rule, &next_rule, rule);
 }
 
 uint64_t

@@ -21,14 +21,28 @@ extern int	quorum_members_majority(const QuorumMemberSet *set);
 /* < 0, 0, > 0 as for integers: by term, then version. */
 extern int	quorum_set_id_compare(QuorumSetId a, QuorumSetId b);
 
-/* What a commit needs beside the leader itself: floor(votes / 2) of the other data voters. */
+extern int	quorum_members_witness_count(const QuorumMemberSet *set);
+
+/* Would there still be fewer witnesses than data voters, with one more of them? */
+extern bool quorum_members_room_for_witness(const QuorumMemberSet *set);
+
+/* Data voters that are left out (Y1). */
+extern int	quorum_members_left_out(const QuorumMemberSet *set);
+
+/* Is it a data voter that counts for commits and may stand (Y1)? */
+extern bool quorum_members_is_in(const QuorumMemberSet *set, QuorumNodeId id);
+
+/* How many data voters that are in an election must hear, so that it meets every commit (Y3). */
+extern int	quorum_members_read_need(const QuorumMemberSet *set);
+
+/*
+ * What a commit needs beside the leader itself (Y2): floor(votes / 2) of the other data
+ * voters, less those that are left out.
+ */
 extern void quorum_members_sync_rule(const QuorumMemberSet *set, QuorumNodeId leader,
 									 QuorumSyncRule *rule);
 
-/*
- * The stricter of the rules of two sets that differ by at most one voter: whoever
- * satisfies it satisfies both (HAZARDS 2g).
- */
+/* A rule of two sets: whoever satisfies it satisfies the rules of both (HAZARDS 2g). */
 extern void quorum_members_joint_rule(const QuorumMemberSet *old, const QuorumMemberSet *next,
 									  QuorumNodeId leader, QuorumSyncRule *rule);
 

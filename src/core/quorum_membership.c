@@ -9,9 +9,9 @@
  *	M1	Only a leader with an open gate changes the set, and only when the current one
  *		is stored by a majority of its voters.
  *	M2	At most one voter comes or goes per change.
- *	M3	Before a set is published that makes commits need more holders, every commit
- *		already satisfies the rule of both sets, and everything up to then is held
- *		under it.
+ *	M3	Before a set is published that makes commits need more or other holders, every
+ *		commit already satisfies the rule of both sets, and everything up to then is
+ *		held under the new one.
  *	M4	The old rule ends when a majority of the new voters store the new set, and so
  *		many of the old ones that no majority of them has not heard of it.
  *	M5	A learner becomes a voter only when it holds what the quorum held one
@@ -27,15 +27,15 @@
 /* Commits wait for the rule of both sets: not longer than this for a node that is gone. */
 #define QUORUM_CHANGE_LEASES		2
 
-static void
-finish(QuorumNode *node, QuorumNodeId id)
+void
+quorum_outcome_done(QuorumNode *node, QuorumNodeId id)
 {
 	if (node->outcome.request_id != 0 && !node->outcome.done && node->outcome.node_id == id)
 		node->outcome.done = true;
 }
 
-static void
-fail(QuorumNode *node, uint64_t request_id, const char *reason)
+void
+quorum_outcome_failed(QuorumNode *node, uint64_t request_id, const char *reason)
 {
 	node->outcome.request_id = request_id;
 	node->outcome.done = true;
@@ -50,8 +50,8 @@ send_members(QuorumNode *node, QuorumUpdate *update, QuorumNodeId to)
 }
 
 /* Make `next` the set of this leader; the old rule stays in force until M4. */
-static void
-publish_set(QuorumNode *node, QuorumUpdate *update, const QuorumMemberSet *next)
+void
+quorum_set_publish(QuorumNode *node, QuorumUpdate *update, const QuorumMemberSet *next)
 {
 	QuorumMemberSet stamped = *next;
 	QuorumNodeId tell_removed = QUORUM_NO_NODE;
@@ -90,9 +90,12 @@ quorum_membership_restamp(QuorumNode *node)
 	/* Its own port may have changed while it was down, and all will stream from it now. */
 	if (node->config.pg_port != 0)
 		same.members[self].pg_port = node->config.pg_port;
+	/* Whoever was told to go on although the cluster is paused ends the pause for all. */
+	if (node->resumed_until >= same.paused_until)
+		same.paused_until = 0;
 	node->change.step = QUORUM_CHANGE_NONE;
-	node->invite_until = node->now.mono + QUORUM_INVITE_LIMIT_US;
-	publish_set(node, NULL, &same);
+	quorum_invite_now(node);
+	quorum_set_publish(node, NULL, &same);
 }
 
 /* By how many of these voters is the current set stored? */
@@ -117,30 +120,8 @@ stored_by(const QuorumNode *node, const QuorumMemberSet *voters)
 	return stored;
 }
 
-static const char *
-refuse_add(const QuorumNode *node, const QuorumAdmin *admin)
-{
-	if (node->hard.members.count >= QUORUM_MAX_NODES)
-		return "the cluster has as many members as it can";
-	if (admin->name[0] == '\0' || admin->host[0] == '\0' || admin->quorum_port == 0)
-		return "name and address must not be empty";
-	for (int i = 0; i < node->hard.members.count; i++)
-	{
-		const QuorumMember *member = &node->hard.members.members[i];
-		bool		same_name = quorum_text_equal(member->name, admin->name, QUORUM_NAME_SIZE);
-		bool		same_address = member->quorum_port == admin->quorum_port &&
-			quorum_text_equal(member->host, admin->host, QUORUM_HOST_SIZE);
-
-		if (same_name && !same_address)
-			return "a member of that name exists already";
-		if (same_address && !same_name)
-			return "another member has that address";
-	}
-	return NULL;
-}
-
-static bool
-joined(const QuorumMember *member)
+bool
+quorum_member_joined(const QuorumMember *member)
 {
 	uint8_t		any = 0;
 
@@ -150,131 +131,13 @@ joined(const QuorumMember *member)
 }
 
 /* change.next is the set to come: first the rule of both, then the set (M3). */
-static void
-start_change(QuorumNode *node)
+void
+quorum_change_start(QuorumNode *node)
 {
 	quorum_assert(node->change.step == QUORUM_CHANGE_NONE);
 	node->change.step = QUORUM_CHANGE_WAIT_LSN;
 	node->change.lsn = 0;
 	node->change.give_up_at = node->now.mono + QUORUM_CHANGE_LEASES * node->config.lease_us;
-}
-
-/* A request for a member that exists goes on with it; a finished one is finished again. */
-static void
-resume_add(QuorumNode *node, QuorumUpdate *update, int index, const QuorumAdmin *admin)
-{
-	QuorumMemberSet next = node->hard.members;
-	QuorumMember *member = &next.members[index];
-
-	node->outcome.node_id = member->id;
-	if (member->kind == admin->kind && joined(member))
-	{
-		finish(node, member->id);
-		return;
-	}
-	if (admin->kind == QUORUM_VOTER && !member->wants_vote)
-	{
-		member->wants_vote = true;
-		publish_set(node, update, &next);
-	}
-}
-
-static void
-add_member(QuorumNode *node, QuorumUpdate *update, const QuorumAdmin *admin)
-{
-	QuorumMemberSet next;
-	QuorumMember *member;
-	const char *why = refuse_add(node, admin);
-	int			index;
-
-	if (why != NULL)
-	{
-		fail(node, admin->request_id, why);
-		return;
-	}
-	index = quorum_members_find_name(&node->hard.members, admin->name);
-	if (index >= 0)
-	{
-		resume_add(node, update, index, admin);
-		return;
-	}
-
-	next = node->hard.members;
-	member = &next.members[next.count++];
-	memset(member, 0, sizeof(*member));
-	member->id = next.next_node_id++;
-	member->kind = QUORUM_LEARNER;
-	member->wants_vote = admin->kind == QUORUM_VOTER;
-	member->quorum_port = admin->quorum_port;
-	quorum_text_copy(member->name, admin->name, QUORUM_NAME_SIZE);
-	quorum_text_copy(member->host, admin->host, QUORUM_HOST_SIZE);
-	node->outcome.node_id = member->id;
-	quorum_emit_note(update, QUORUM_NOTE_MEMBER_ADDED, node->hard.term, member->id, 0);
-	publish_set(node, update, &next);
-	node->invite_at = node->now.mono;
-	node->invite_until = node->now.mono + QUORUM_INVITE_LIMIT_US;
-}
-
-/* The set without one member; a voter goes by way of the joint rule (M3). */
-static void
-remove_member(QuorumNode *node, QuorumUpdate *update, const QuorumAdmin *admin)
-{
-	int			index = quorum_members_find_name(&node->hard.members, admin->name);
-	QuorumMemberSet *next = &node->change.next;
-
-	if (index < 0)
-	{
-		fail(node, admin->request_id, "no member has that name");
-		return;
-	}
-	node->outcome.node_id = node->hard.members.members[index].id;
-	if (node->outcome.node_id == node->hard.node_id)
-	{
-		fail(node, admin->request_id, "the leader cannot be removed: switch over first");
-		return;
-	}
-	*next = node->hard.members;
-	for (int i = index; i + 1 < next->count; i++)
-		next->members[i] = next->members[i + 1];
-	next->count--;
-	start_change(node);
-	(void) update;
-}
-
-void
-quorum_on_admin(QuorumNode *node, QuorumUpdate *update, const QuorumAdmin *admin)
-{
-	const char *why = NULL;
-
-	if (node->role != QUORUM_ROLE_LEADER || !node->gate_open)
-		why = "this node does not lead its cluster";
-	else if (node->change.step != QUORUM_CHANGE_NONE)
-		why = "another change of the member set is under way";
-	else if (node->outcome.request_id != 0 && !node->outcome.done)
-		why = "another request is under way";
-	if (why != NULL)
-	{
-		fail(node, admin->request_id, why);
-		return;
-	}
-	memset(&node->outcome, 0, sizeof(node->outcome));
-	node->outcome.request_id = admin->request_id;
-	node->outcome_until = admin->limit_us > 0 && admin->limit_us < QUORUM_NEVER / 4 ?
-		node->now.mono + admin->limit_us : QUORUM_NEVER;
-	switch (admin->type)
-	{
-		case QUORUM_ADMIN_ADD_MEMBER:
-			add_member(node, update, admin);
-			break;
-		case QUORUM_ADMIN_REMOVE_MEMBER:
-			remove_member(node, update, admin);
-			break;
-		case QUORUM_ADMIN_SWITCHOVER:
-			why = quorum_transfer_start(node, update, admin);
-			if (why != NULL)
-				fail(node, admin->request_id, why);
-			break;
-	}
 }
 
 void
@@ -308,7 +171,12 @@ quorum_on_members(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *m
 		quorum_emit_note(update, QUORUM_NOTE_MEMBERS_CHANGED, set->id.term, message->from, 0);
 	}
 
-	/* Tell what is stored now; it leaves after the write. */
+	/*
+	 * Tell what is stored now; it leaves after the write.  A leader whose time is over
+	 * takes no set any more, and its answer would only bring the same one again.
+	 */
+	if (newer && node->role == QUORUM_ROLE_LEADER)
+		return;
 	if (quorum_peer_find(node, message->from) != NULL)
 		quorum_emit_ack(node, update, QUORUM_MSG_STATUS, message->from, 0);
 }
@@ -328,6 +196,13 @@ quorum_on_invite(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *me
 	memcpy(answer->uuid, node->hard.uuid, QUORUM_UUID_SIZE);
 }
 
+void
+quorum_invite_now(QuorumNode *node)
+{
+	node->invite_at = node->now.mono;
+	node->invite_until = node->now.mono + QUORUM_INVITE_LIMIT_US;
+}
+
 /* Who was invited and does not come leaves the set; it never had a vote. */
 static void
 take_back_invitation(QuorumNode *node, QuorumUpdate *update, int index, const char *reason)
@@ -337,11 +212,11 @@ take_back_invitation(QuorumNode *node, QuorumUpdate *update, int index, const ch
 
 	quorum_assert(next.members[index].kind == QUORUM_LEARNER);
 	if (node->outcome.request_id != 0 && node->outcome.node_id == id && !node->outcome.done)
-		fail(node, node->outcome.request_id, reason);
+		quorum_outcome_failed(node, node->outcome.request_id, reason);
 	for (int i = index; i + 1 < next.count; i++)
 		next.members[i] = next.members[i + 1];
 	next.count--;
-	publish_set(node, update, &next);
+	quorum_set_publish(node, update, &next);
 }
 
 void
@@ -351,13 +226,13 @@ quorum_on_invite_reply(QuorumNode *node, QuorumUpdate *update, const QuorumMessa
 	int			index = quorum_members_find(&next, message->from);
 
 	if (node->role != QUORUM_ROLE_LEADER || node->change.step != QUORUM_CHANGE_NONE || index < 0 ||
-		joined(&next.members[index]))
+		quorum_member_joined(&next.members[index]))
 		return;
 	if (message->accepted)
 	{
 		memcpy(next.members[index].uuid, message->uuid, QUORUM_UUID_SIZE);
 		next.members[index].pg_port = message->pg_port;
-		publish_set(node, update, &next);
+		quorum_set_publish(node, update, &next);
 		return;
 	}
 	take_back_invitation(node, update, index, message->reason);
@@ -373,7 +248,7 @@ invite_missing(QuorumNode *node, QuorumUpdate *update)
 		const QuorumMember *member = &node->hard.members.members[i];
 		QuorumMessage *invite;
 
-		if (member->id == node->hard.node_id || joined(member))
+		if (member->id == node->hard.node_id || quorum_member_joined(member))
 			continue;
 		if (node->now.mono >= node->invite_until)
 		{
@@ -389,6 +264,22 @@ invite_missing(QuorumNode *node, QuorumUpdate *update)
 	node->invite_at = node->now.mono + QUORUM_INVITE_INTERVAL_US;
 }
 
+/*
+ * Commits wait for the rule of both sets while a change is under way.  So that they need
+ * not wait for somebody who is not there, it begins when enough hold what the quorum held.
+ */
+static bool
+start_if_held(QuorumNode *node)
+{
+	QuorumSyncRule rule;
+
+	quorum_members_sync_rule(&node->change.next, node->hard.node_id, &rule);
+	if (node->caught_up_lsn == 0 || !quorum_rule_held(node, &rule, node->caught_up_lsn))
+		return false;
+	quorum_change_start(node);
+	return true;
+}
+
 static void
 propose_change(QuorumNode *node, QuorumUpdate *update)
 {
@@ -397,7 +288,8 @@ propose_change(QuorumNode *node, QuorumUpdate *update)
 		const QuorumMember *member = &node->hard.members.members[i];
 		const QuorumPeer *peer = &node->peers[i];
 
-		if (member->id == node->hard.node_id || !joined(member) || peer->heard_at == 0)
+		if (member->id == node->hard.node_id || !quorum_member_joined(member) ||
+			peer->heard_at == 0)
 			continue;
 		node->change.next = node->hard.members;
 
@@ -405,18 +297,33 @@ propose_change(QuorumNode *node, QuorumUpdate *update)
 		if (peer->pg_port != 0 && peer->pg_port != member->pg_port)
 		{
 			node->change.next.members[i].pg_port = peer->pg_port;
-			publish_set(node, update, &node->change.next);
+			quorum_set_publish(node, update, &node->change.next);
 			return;
 		}
-		if (member->kind == QUORUM_LEARNER && member->wants_vote && !peer->recovering &&
-			peer->stream_term == node->hard.term && node->caught_up_lsn != 0 &&
+		if (member->kind == QUORUM_LEARNER && member->becomes == QUORUM_WITNESS &&
+			quorum_members_room_for_witness(&node->hard.members) &&
+			node->now.mono - peer->heard_at < node->config.lease_us)
+		{
+			node->change.next.members[i].kind = QUORUM_WITNESS;
+			node->change.next.members[i].becomes = 0;
+			if (start_if_held(node))
+				return;
+		}
+		if (quorum_syncset_may_take_in(node, i) && node->now.mono >= node->take_in_at)
+		{
+			node->change.next.members[i].left_out = false;
+			if (start_if_held(node))
+				return;
+		}
+		if (member->kind == QUORUM_LEARNER && member->becomes == QUORUM_VOTER &&
+			!peer->recovering && peer->stream_term == node->hard.term && node->caught_up_lsn != 0 &&
 			peer->stream_flush >= node->caught_up_lsn &&
 			node->now.mono - peer->heard_at < node->config.lease_us)
 		{
 			node->change.next.members[i].kind = QUORUM_VOTER;
-			node->change.next.members[i].wants_vote = false;
-			start_change(node);
-			return;
+			node->change.next.members[i].becomes = 0;
+			if (start_if_held(node))
+				return;
 		}
 	}
 }
@@ -428,6 +335,22 @@ quorum_membership_facts(QuorumNode *node)
 	if (node->role == QUORUM_ROLE_LEADER && node->change.step == QUORUM_CHANGE_WAIT_LSN &&
 		node->change.lsn == 0)
 		node->change.lsn = node->facts.position.lsn;
+}
+
+/* A member that stays, but not as it was. */
+static void
+note_change_of(const QuorumNode *node, QuorumUpdate *update, const QuorumMember *member)
+{
+	const QuorumMemberSet *old = &node->change.old;
+	int			before = quorum_members_find(old, member->id);
+
+	if (before < 0)
+		return;
+	if (quorum_members_votes(old, member->id) && member->kind == QUORUM_LEARNER)
+		quorum_emit_note(update, QUORUM_NOTE_MEMBER_LEARNER, node->hard.term, member->id, 0);
+	if (member->quorum_port != old->members[before].quorum_port ||
+		!quorum_text_equal(member->host, old->members[before].host, QUORUM_HOST_SIZE))
+		quorum_emit_note(update, QUORUM_NOTE_MEMBER_MOVED, node->hard.term, member->id, 0);
 }
 
 static void
@@ -442,6 +365,7 @@ conclude_change(QuorumNode *node, QuorumUpdate *update)
 		quorum_members_majority(&node->change.old))
 		return;
 	node->change.step = QUORUM_CHANGE_NONE;
+	quorum_syncset_note(node, update, &node->change.old);
 	for (int i = 0; i < node->hard.members.count; i++)
 	{
 		const QuorumMember *member = &node->hard.members.members[i];
@@ -449,8 +373,9 @@ conclude_change(QuorumNode *node, QuorumUpdate *update)
 		if (!quorum_members_votes(&node->change.old, member->id) &&
 			quorum_members_votes(&node->hard.members, member->id))
 			quorum_emit_note(update, QUORUM_NOTE_MEMBER_VOTER, node->hard.term, member->id, 0);
-		if (joined(member) && !member->wants_vote)
-			finish(node, member->id);
+		note_change_of(node, update, member);
+		if (quorum_member_joined(member) && member->becomes == 0)
+			quorum_outcome_done(node, member->id);
 	}
 	for (int i = 0; i < node->change.old.count; i++)
 	{
@@ -459,7 +384,7 @@ conclude_change(QuorumNode *node, QuorumUpdate *update)
 		if (quorum_members_find(&node->hard.members, id) < 0)
 		{
 			quorum_emit_note(update, QUORUM_NOTE_MEMBER_REMOVED, node->hard.term, id, 0);
-			finish(node, id);
+			quorum_outcome_done(node, id);
 		}
 	}
 }
@@ -468,10 +393,15 @@ conclude_change(QuorumNode *node, QuorumUpdate *update)
 static void
 give_up_change(QuorumNode *node)
 {
+	QuorumNodeId id = node->outcome.node_id;
+
 	node->change.step = QUORUM_CHANGE_NONE;
+	node->take_in_at = node->now.mono + node->config.lease_us;
 	if (node->outcome.request_id != 0 && !node->outcome.done &&
-		quorum_members_find(&node->change.next, node->outcome.node_id) < 0)
-		fail(node, node->outcome.request_id,
+		(quorum_members_find(&node->change.next, id) < 0 ||
+		 (quorum_members_votes(&node->hard.members, id) &&
+		  !quorum_members_votes(&node->change.next, id))))
+		quorum_outcome_failed(node, node->outcome.request_id,
 			 "the members that stay do not hold all WAL in time");
 }
 
@@ -481,9 +411,9 @@ quorum_membership_tick(QuorumNode *node, QuorumUpdate *update)
 	quorum_assert(node->role == QUORUM_ROLE_LEADER);
 	if (node->outcome.request_id != 0 && !node->outcome.done &&
 		node->transfer.target == QUORUM_NO_NODE && node->now.mono >= node->outcome_until)
-		fail(node, node->outcome.request_id,
+		quorum_outcome_failed(node, node->outcome.request_id,
 			 "it is not done yet and goes on; see quorum.members");
-	if (!node->gate_open && node->change.step != QUORUM_CHANGE_WAIT_SET)
+	if (!node->gate_open && node->change.step == QUORUM_CHANGE_NONE)
 		return;
 	switch (node->change.step)
 	{
@@ -493,15 +423,16 @@ quorum_membership_tick(QuorumNode *node, QuorumUpdate *update)
 				propose_change(node, update);
 			break;
 		case QUORUM_CHANGE_WAIT_LSN:
-			if (node->now.mono >= node->change.give_up_at)
+			if (node->now.mono >= node->change.give_up_at || quorum_syncset_hopeless(node))
 				give_up_change(node);
 			else if (node->change.lsn != 0)
 			{
 				QuorumSyncRule rule;
 
-				quorum_current_rule(node, &rule);
+				/* What the old rule holds beyond that is held by both: the rule of now. */
+				quorum_members_sync_rule(&node->change.next, node->hard.node_id, &rule);
 				if (quorum_rule_held(node, &rule, node->change.lsn))
-					publish_set(node, update, &node->change.next);
+					quorum_set_publish(node, update, &node->change.next);
 			}
 			break;
 		case QUORUM_CHANGE_WAIT_SET:

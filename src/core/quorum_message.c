@@ -4,6 +4,10 @@
  *
  * A decoder never trusts a length or an enum it reads: a string without its NUL, a
  * count beyond the arrays or an unknown kind makes the whole input invalid.
+ *
+ * What a later minor version may add (quorum_message.h) stands at the end of a message, a
+ * state, or a block; a block carries its length.  A field that minor version n brought is
+ * written last and read only when the input's minor version is at least n.
  */
 #include "quorum_message.h"
 
@@ -23,6 +27,7 @@ typedef struct Reader
 	const uint8_t *bytes;
 	size_t		size;
 	size_t		used;
+	int			minor;			/* of the input */
 	bool		failed;
 } Reader;
 
@@ -121,6 +126,77 @@ get_string(Reader *r, char *text, size_t limit)
 	}
 }
 
+/* Returns where the block begins, for put_block_end(). */
+static size_t
+put_block(Writer *w)
+{
+	put_uint(w, 0, 2);
+	return w->used;
+}
+
+static void
+put_block_end(Writer *w, size_t begin)
+{
+	size_t		length = w->used - begin;
+
+	quorum_assert(length <= UINT16_MAX);
+	w->bytes[begin - 2] = (uint8_t) length;
+	w->bytes[begin - 1] = (uint8_t) (length >> 8);
+}
+
+static Reader
+get_block(Reader *r)
+{
+	size_t		length = (size_t) get_uint(r, 2);
+	Reader		block = {r->bytes + r->used, length, 0, r->minor, r->failed};
+
+	if (r->failed || r->size - r->used < length)
+	{
+		r->failed = block.failed = true;
+		return block;
+	}
+	r->used += length;
+	return block;
+}
+
+/* Valid as a whole; only a later version may have said more than was read. */
+static bool
+is_read(const Reader *r)
+{
+	return !r->failed && (r->used == r->size || r->minor > QUORUM_FORMAT_MINOR);
+}
+
+static void
+get_block_end(Reader *r, const Reader *block)
+{
+	if (!is_read(block))
+		r->failed = true;
+}
+
+/*
+ * What a made-up next version appends everywhere it may: the tests of an upgrade build a
+ * second library with it.
+ */
+#if QUORUM_FORMAT_MINOR > 0
+#define NEXT_MINOR_FIELD UINT64_C(0x7478656e)
+
+static void
+put_next(Writer *w)
+{
+	put_uint(w, NEXT_MINOR_FIELD, 8);
+}
+
+static void
+get_next(Reader *r)
+{
+	if (r->minor >= 1)
+		(void) get_range(r, 8, NEXT_MINOR_FIELD, NEXT_MINOR_FIELD);
+}
+#else
+#define put_next(w) ((void) 0)
+#define get_next(r) ((void) 0)
+#endif
+
 static void
 put_position(Writer *w, QuorumWalPos position)
 {
@@ -139,55 +215,81 @@ get_position(Reader *r)
 }
 
 static void
+put_member(Writer *w, const QuorumMember *member)
+{
+	size_t		block = put_block(w);
+
+	put_uint(w, member->id, 4);
+	put_uint(w, (uint64_t) member->kind, 1);
+	put_uint(w, (uint64_t) member->becomes, 1);
+	put_uint(w, member->left_out, 1);
+	put_uint(w, member->quorum_port, 2);
+	put_uint(w, member->pg_port, 2);
+	put_bytes(w, member->uuid, QUORUM_UUID_SIZE);
+	put_string(w, member->name, QUORUM_NAME_SIZE);
+	put_string(w, member->host, QUORUM_HOST_SIZE);
+	put_next(w);
+	put_block_end(w, block);
+}
+
+static void
+get_member(Reader *r, QuorumMember *member)
+{
+	Reader		block = get_block(r);
+
+	member->id = (QuorumNodeId) get_range(&block, 4, 1, UINT32_MAX);
+	member->kind = (QuorumMemberKind) get_range(&block, 1, QUORUM_VOTER, QUORUM_LEARNER);
+	member->becomes = (QuorumMemberKind) get_range(&block, 1, 0, QUORUM_WITNESS);
+	member->left_out = get_bool(&block);
+	member->quorum_port = (uint16_t) get_uint(&block, 2);
+	member->pg_port = (uint16_t) get_uint(&block, 2);
+	get_bytes(&block, member->uuid, QUORUM_UUID_SIZE);
+	get_string(&block, member->name, QUORUM_NAME_SIZE);
+	get_string(&block, member->host, QUORUM_HOST_SIZE);
+	get_next(&block);
+	get_block_end(r, &block);
+}
+
+static void
 put_members(Writer *w, const QuorumMemberSet *set)
 {
+	size_t		block = put_block(w);
+
 	quorum_assert(set->count >= 0);
 	quorum_assert(set->count <= QUORUM_MAX_NODES);
 	put_uint(w, set->id.term, 4);
 	put_uint(w, set->id.version, 4);
 	put_uint(w, set->next_node_id, 4);
+	put_uint(w, (uint64_t) set->paused_until, 8);
 	put_uint(w, (uint64_t) set->count, 1);
 	for (int i = 0; i < set->count; i++)
-	{
-		const QuorumMember *member = &set->members[i];
-
-		put_uint(w, member->id, 4);
-		put_uint(w, (uint64_t) member->kind, 1);
-		put_uint(w, member->wants_vote, 1);
-		put_uint(w, member->quorum_port, 2);
-		put_uint(w, member->pg_port, 2);
-		put_bytes(w, member->uuid, QUORUM_UUID_SIZE);
-		put_string(w, member->name, QUORUM_NAME_SIZE);
-		put_string(w, member->host, QUORUM_HOST_SIZE);
-	}
+		put_member(w, &set->members[i]);
+	put_next(w);
+	put_block_end(w, block);
 }
 
 static void
 get_members(Reader *r, QuorumMemberSet *set)
 {
+	Reader		block = get_block(r);
+
 	memset(set, 0, sizeof(*set));
-	set->id.term = (QuorumTerm) get_uint(r, 4);
-	set->id.version = (uint32_t) get_uint(r, 4);
-	set->next_node_id = (QuorumNodeId) get_uint(r, 4);
-	set->count = (int) get_range(r, 1, 0, QUORUM_MAX_NODES);
+	set->id.term = (QuorumTerm) get_uint(&block, 4);
+	set->id.version = (uint32_t) get_uint(&block, 4);
+	set->next_node_id = (QuorumNodeId) get_uint(&block, 4);
+	set->paused_until = get_time(&block);
+	set->count = (int) get_range(&block, 1, 0, QUORUM_MAX_NODES);
 	for (int i = 0; i < set->count; i++)
 	{
-		QuorumMember *member = &set->members[i];
-
-		member->id = (QuorumNodeId) get_range(r, 4, 1, UINT32_MAX);
-		member->kind = (QuorumMemberKind) get_range(r, 1, QUORUM_VOTER, QUORUM_LEARNER);
-		member->wants_vote = get_bool(r);
-		member->quorum_port = (uint16_t) get_uint(r, 2);
-		member->pg_port = (uint16_t) get_uint(r, 2);
-		get_bytes(r, member->uuid, QUORUM_UUID_SIZE);
-		get_string(r, member->name, QUORUM_NAME_SIZE);
-		get_string(r, member->host, QUORUM_HOST_SIZE);
+		get_member(&block, &set->members[i]);
 		for (int j = 0; j < i; j++)
 		{
-			if (set->members[j].id == member->id)
-				r->failed = true;
+			if (set->members[j].id == set->members[i].id)
+				block.failed = true;
 		}
 	}
+	get_next(&block);
+	get_block_end(r, &block);
 }
 
 static void
@@ -198,12 +300,16 @@ put_gossip(Writer *w, const QuorumMessage *message)
 	put_uint(w, (uint64_t) message->gossip_count, 1);
 	for (int i = 0; i < message->gossip_count; i++)
 	{
+		size_t		block = put_block(w);
+
 		put_uint(w, message->gossip[i].id, 4);
 		put_uint(w, message->gossip[i].priority, 1);
 		put_position(w, message->gossip[i].position);
 		put_uint(w, message->gossip[i].replay_lsn, 8);
 		put_uint(w, message->gossip[i].recovering, 1);
 		put_uint(w, (uint64_t) message->gossip[i].heard_ago_us, 8);
+		put_next(w);
+		put_block_end(w, block);
 	}
 }
 
@@ -213,12 +319,16 @@ get_gossip(Reader *r, QuorumMessage *message)
 	message->gossip_count = (int) get_range(r, 1, 0, QUORUM_MAX_NODES);
 	for (int i = 0; i < message->gossip_count; i++)
 	{
-		message->gossip[i].id = (QuorumNodeId) get_uint(r, 4);
-		message->gossip[i].priority = (uint8_t) get_uint(r, 1);
-		message->gossip[i].position = get_position(r);
-		message->gossip[i].replay_lsn = get_uint(r, 8);
-		message->gossip[i].recovering = get_bool(r);
-		message->gossip[i].heard_ago_us = get_time(r);
+		Reader		block = get_block(r);
+
+		message->gossip[i].id = (QuorumNodeId) get_uint(&block, 4);
+		message->gossip[i].priority = (uint8_t) get_uint(&block, 1);
+		message->gossip[i].position = get_position(&block);
+		message->gossip[i].replay_lsn = get_uint(&block, 8);
+		message->gossip[i].recovering = get_bool(&block);
+		message->gossip[i].heard_ago_us = get_time(&block);
+		get_next(&block);
+		get_block_end(r, &block);
 	}
 }
 
@@ -257,6 +367,8 @@ put_body(Writer *w, const QuorumMessage *message)
 			put_uint(w, message->pg_port, 2);
 			put_uint(w, message->recovering, 1);
 			put_uint(w, message->diverged, 1);
+			put_uint(w, message->space_low, 1);
+			put_uint(w, message->asks, 1);
 			break;
 		case QUORUM_MSG_RESIGN:
 			put_uint(w, (uint64_t) message->resign, 1);
@@ -280,6 +392,21 @@ put_body(Writer *w, const QuorumMessage *message)
 	}
 }
 
+/* A later version may refuse for a reason of its own: refused is what counts. */
+static QuorumVerdict
+get_verdict(Reader *r)
+{
+	uint64_t	verdict = get_uint(r, 1);
+
+	if (verdict > QUORUM_REFUSED_NOT_READY)
+	{
+		if (r->minor <= QUORUM_FORMAT_MINOR)
+			r->failed = true;
+		return QUORUM_REFUSED_NOT_READY;
+	}
+	return (QuorumVerdict) verdict;
+}
+
 static void
 get_body(Reader *r, QuorumMessage *message)
 {
@@ -291,8 +418,7 @@ get_body(Reader *r, QuorumMessage *message)
 		case QUORUM_MSG_PRE_VOTE_REPLY:
 		case QUORUM_MSG_VOTE_REPLY:
 			message->proposed_term = (QuorumTerm) get_uint(r, 4);
-			message->verdict = (QuorumVerdict) get_range(r, 1, QUORUM_GRANTED,
-														 QUORUM_REFUSED_NOT_READY);
+			message->verdict = get_verdict(r);
 			message->retry_after_us = get_time(r);
 			break;
 		case QUORUM_MSG_VOTE_REQUEST:
@@ -316,10 +442,12 @@ get_body(Reader *r, QuorumMessage *message)
 			message->pg_port = (uint16_t) get_uint(r, 2);
 			message->recovering = get_bool(r);
 			message->diverged = get_bool(r);
+			message->space_low = get_bool(r);
+			message->asks = get_bool(r);
 			break;
 		case QUORUM_MSG_RESIGN:
 			message->resign = (QuorumResignReason) get_range(r, 1, QUORUM_RESIGN_POSTMASTER_DIED,
-															 QUORUM_RESIGN_NOT_DURABLE);
+															 QUORUM_RESIGN_HANDED_OVER);
 			message->node_id = (QuorumNodeId) get_uint(r, 4);
 			break;
 		case QUORUM_MSG_MEMBERS:
@@ -340,13 +468,27 @@ get_body(Reader *r, QuorumMessage *message)
 	}
 }
 
+static void
+put_version(Writer *w)
+{
+	put_uint(w, QUORUM_FORMAT_MAJOR, 1);
+	put_uint(w, QUORUM_FORMAT_MINOR, 1);
+}
+
+static void
+get_version(Reader *r)
+{
+	(void) get_range(r, 1, QUORUM_FORMAT_MAJOR, QUORUM_FORMAT_MAJOR);
+	r->minor = (int) get_uint(r, 1);
+}
+
 size_t
 quorum_message_encode(const QuorumMessage *message, uint8_t *bytes, size_t size)
 {
 	Writer		w = {bytes, size, 0};
 
 	quorum_assert(size >= QUORUM_ENCODED_MAX);
-	put_uint(&w, QUORUM_WIRE_VERSION, 1);
+	put_version(&w);
 	put_uint(&w, (uint64_t) message->type, 1);
 	put_uint(&w, message->from, 4);
 	put_uint(&w, message->to, 4);
@@ -356,6 +498,7 @@ quorum_message_encode(const QuorumMessage *message, uint8_t *bytes, size_t size)
 	put_uint(&w, message->set_id.version, 4);
 	put_position(&w, message->position);
 	put_body(&w, message);
+	put_next(&w);
 	quorum_assert(w.used <= QUORUM_ENCODED_MAX);
 	return w.used;
 }
@@ -363,14 +506,19 @@ quorum_message_encode(const QuorumMessage *message, uint8_t *bytes, size_t size)
 bool
 quorum_message_decode(QuorumMessage *message, const uint8_t *bytes, size_t size)
 {
-	Reader		r = {bytes, size, 0, false};
+	Reader		r = {bytes, size, 0, 0, false};
+	uint64_t	type;
 
 	memset(message, 0, sizeof(*message));
-	(void) get_range(&r, 1, QUORUM_WIRE_VERSION, QUORUM_WIRE_VERSION);
-	message->type = (QuorumMessageType) get_range(&r, 1, QUORUM_MSG_STATUS,
-												  QUORUM_MSG_INVITE_REPLY);
+	get_version(&r);
+	type = get_uint(&r, 1);
 	message->from = (QuorumNodeId) get_uint(&r, 4);
 	message->to = (QuorumNodeId) get_uint(&r, 4);
+	if (type > QUORUM_MSG_NEWEST && r.minor > QUORUM_FORMAT_MINOR)
+		return !r.failed;
+	if (type < QUORUM_MSG_STATUS || type > QUORUM_MSG_NEWEST)
+		return false;
+	message->type = (QuorumMessageType) type;
 	message->term = (QuorumTerm) get_uint(&r, 4);
 	message->role = (QuorumRole) get_range(&r, 1, QUORUM_ROLE_FOLLOWER, QUORUM_ROLE_LEADER);
 	message->set_id.term = (QuorumTerm) get_uint(&r, 4);
@@ -379,7 +527,15 @@ quorum_message_decode(QuorumMessage *message, const uint8_t *bytes, size_t size)
 	if (r.failed)
 		return false;
 	get_body(&r, message);
-	return !r.failed && r.used == r.size;
+	get_next(&r);
+	return is_read(&r);
+}
+
+bool
+quorum_message_other_major(const uint8_t *bytes, size_t size, int *major)
+{
+	*major = size > 0 ? bytes[0] : 0;
+	return size > 0 && *major != QUORUM_FORMAT_MAJOR;
 }
 
 size_t
@@ -388,7 +544,7 @@ quorum_hard_state_encode(const QuorumHardState *hard, uint8_t *bytes, size_t siz
 	Writer		w = {bytes, size, 0};
 
 	quorum_assert(size >= QUORUM_ENCODED_MAX);
-	put_uint(&w, QUORUM_STATE_VERSION, 1);
+	put_version(&w);
 	put_bytes(&w, hard->cluster_id, QUORUM_UUID_SIZE);
 	put_uint(&w, hard->system_identifier, 8);
 	put_uint(&w, hard->node_id, 4);
@@ -399,6 +555,7 @@ quorum_hard_state_encode(const QuorumHardState *hard, uint8_t *bytes, size_t siz
 	put_uint(&w, (uint64_t) hard->promise_us, 8);
 	put_position(&w, hard->ack_floor);
 	put_members(&w, &hard->members);
+	put_next(&w);
 	quorum_assert(w.used <= QUORUM_ENCODED_MAX);
 	return w.used;
 }
@@ -406,10 +563,10 @@ quorum_hard_state_encode(const QuorumHardState *hard, uint8_t *bytes, size_t siz
 bool
 quorum_hard_state_decode(QuorumHardState *hard, const uint8_t *bytes, size_t size)
 {
-	Reader		r = {bytes, size, 0, false};
+	Reader		r = {bytes, size, 0, 0, false};
 
 	memset(hard, 0, sizeof(*hard));
-	(void) get_range(&r, 1, QUORUM_STATE_VERSION, QUORUM_STATE_VERSION);
+	get_version(&r);
 	get_bytes(&r, hard->cluster_id, QUORUM_UUID_SIZE);
 	hard->system_identifier = get_uint(&r, 8);
 	hard->node_id = (QuorumNodeId) get_range(&r, 4, 1, UINT32_MAX);
@@ -420,5 +577,6 @@ quorum_hard_state_decode(QuorumHardState *hard, const uint8_t *bytes, size_t siz
 	hard->promise_us = get_time(&r);
 	hard->ack_floor = get_position(&r);
 	get_members(&r, &hard->members);
-	return !r.failed && r.used == r.size;
+	get_next(&r);
+	return is_read(&r);
 }

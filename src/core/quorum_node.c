@@ -44,6 +44,7 @@ quorum_init(QuorumNode *node, const QuorumConfig *config, const QuorumHardState 
 	quorum_random_seed(&node->random, seed);
 	quorum_peers_adopt_set(node, &node->hard.members);
 	quorum_boot_hold_start(node);
+	quorum_pause_start(node);
 	if (config->bootstrapped)
 	{
 		/* A running primary on timeline == term, alone: it leads the term it writes. */
@@ -100,6 +101,19 @@ check_ack_floor(QuorumNode *node)
 	}
 }
 
+/* S8: what is about to lose WAL does not vote, from before it loses it. */
+static void
+rewind_if_granted(QuorumNode *node, QuorumUpdate *update)
+{
+	if (!node->facts_known || !node->facts.diverged || !node->config.auto_rewind ||
+		node->role != QUORUM_ROLE_FOLLOWER || node->leader == QUORUM_NO_NODE ||
+		!node->rewind_granted || node->leader_closing)
+		return;
+	node->hard_dirty = node->hard_dirty || !node->hard.recovering;
+	node->hard.recovering = true;
+	quorum_emit_action(update, QUORUM_ACTION_REWIND, node->hard.term, node->leader);
+}
+
 static void
 on_facts(QuorumNode *node, QuorumUpdate *update, const QuorumFacts *facts)
 {
@@ -125,16 +139,15 @@ on_facts(QuorumNode *node, QuorumUpdate *update, const QuorumFacts *facts)
 			quorum_emit_note(update, QUORUM_NOTE_FOLLOWING, node->hard.term, node->leader, 0);
 		node->following_noted = node->hard.term;
 	}
-	/* S8: what is about to lose WAL does not vote, from before it loses it. */
-	if (facts->diverged && node->config.auto_rewind && node->role == QUORUM_ROLE_FOLLOWER &&
-		node->leader != QUORUM_NO_NODE && node->rewind_granted && !node->leader_closing)
-	{
-		node->hard_dirty = node->hard_dirty || !node->hard.recovering;
-		node->hard.recovering = true;
-		quorum_emit_action(update, QUORUM_ACTION_REWIND, node->hard.term, node->leader);
-	}
+	rewind_if_granted(node, update);
 	if (facts->diverged && !node->diverged_noted)
+	{
 		quorum_emit_note(update, QUORUM_NOTE_DIVERGED, node->hard.term, node->leader, 0);
+
+		/* The leader can allow a rewind as soon as it knows (W1). */
+		if (node->role == QUORUM_ROLE_FOLLOWER && node->leader != QUORUM_NO_NODE)
+			quorum_emit_ack(node, update, QUORUM_MSG_HEARTBEAT_ACK, node->leader, 0);
+	}
 	node->diverged_noted = facts->diverged;
 }
 
@@ -187,6 +200,7 @@ on_message(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *message)
 			break;
 		case QUORUM_MSG_HEARTBEAT:
 			quorum_on_heartbeat(node, update, message);
+			rewind_if_granted(node, update);
 			break;
 		case QUORUM_MSG_HEARTBEAT_ACK:
 			quorum_on_heartbeat_ack(node, update, message);
@@ -220,6 +234,8 @@ on_peer_over(QuorumNode *node, QuorumUpdate *update, QuorumNodeId id, QuorumLoss
 		return;
 	peer->denies_leading = true;
 	quorum_boot_hold_check(node);
+	if (node->role == QUORUM_ROLE_LEADER && why == QUORUM_LOSS_DEAD)
+		peer->gone = true;
 	if (node->leader == id && node->role != QUORUM_ROLE_LEADER)
 		quorum_leader_lost(node, update, why);
 }
@@ -259,6 +275,8 @@ dispatch(QuorumNode *node, QuorumUpdate *update, const QuorumEvent *event)
 				quorum_emit_ack(node, update, QUORUM_MSG_STATUS, event->peer, 0);
 			break;
 		case QUORUM_EVENT_PEER_LOST:
+			if (quorum_peer_find(node, event->peer) != NULL)
+				quorum_syncset_doubt(node, quorum_peer_find(node, event->peer));
 			if (event->peer == node->leader && node->role != QUORUM_ROLE_LEADER)
 				node->probe_at = node->now.mono;
 			break;
@@ -270,6 +288,9 @@ dispatch(QuorumNode *node, QuorumUpdate *update, const QuorumEvent *event)
 			break;
 		case QUORUM_EVENT_CLOSING:
 			on_closing(node, update, event->closing);
+			break;
+		case QUORUM_EVENT_CONFIRM:
+			quorum_on_confirm(node, update);
 			break;
 		case QUORUM_EVENT_ADMIN:
 			quorum_on_admin(node, update, &event->u.admin);
@@ -293,6 +314,7 @@ quorum_step(QuorumNode *node, const QuorumEvent *event, QuorumUpdate *update)
 		node->now.mono = event->now.mono;
 	if (event->now.boot > node->now.boot)
 		node->now.boot = event->now.boot;
+	node->now.wall = event->now.wall;
 
 	if (!node->closed)
 	{
@@ -301,16 +323,17 @@ quorum_step(QuorumNode *node, const QuorumEvent *event, QuorumUpdate *update)
 		{
 			quorum_leader_tick(node, update);
 			quorum_election_tick(node, update);
-			if (node->role != QUORUM_ROLE_LEADER && node->facts_known &&
-				node->facts.phase == QUORUM_PHASE_PRIMARY)
-				quorum_emit_action(update, QUORUM_ACTION_DEMOTE, node->hard.term, QUORUM_NO_NODE);
+			quorum_leave_primary(node, update);
 		}
+		quorum_pause_tick(node, update);
 	}
 
 	update->fence.term = node->hard.term;
 	update->fence.gate_may_stay_open = node->gate_open;
+	update->fence.hold_wal = quorum_transfer_holds(node);
 	update->fence_changed = update->fence.term != node->published.term ||
-		update->fence.gate_may_stay_open != node->published.gate_may_stay_open;
+		update->fence.gate_may_stay_open != node->published.gate_may_stay_open ||
+		update->fence.hold_wal != node->published.hold_wal;
 	update->persist = node->hard_dirty && !update->facts_wanted;
 	quorum_check_state(node);
 	quorum_check_delta(&before, node);
@@ -320,11 +343,16 @@ quorum_step(QuorumNode *node, const QuorumEvent *event, QuorumUpdate *update)
 QuorumTime
 quorum_next_deadline(const QuorumNode *node)
 {
+	QuorumTime	deadline;
+	QuorumTime	leave;
+
 	if (node->closed)
 		return QUORUM_NEVER;
 	if (node->role == QUORUM_ROLE_LEADER)
 		return quorum_leader_deadline(node);
-	return quorum_election_deadline(node);
+	deadline = quorum_election_deadline(node);
+	leave = quorum_leave_deadline(node);
+	return leave < deadline ? leave : deadline;
 }
 
 static void
@@ -352,17 +380,19 @@ view_member(const QuorumNode *node, int index, const QuorumSyncRule *rule,
 		view->stream_flush = node->facts.stream_flush;
 		view->recovering = node->hard.recovering;
 		view->diverged = node->facts.diverged;
+		view->space_low = node->facts.space_low;
 		return;
 	}
 	view->heard_ago_us = heard_at == 0 ? QUORUM_NEVER : node->now.mono - heard_at;
 	view->heard = heard_at != 0 && view->heard_ago_us <= node->config.lease_us;
 	view->priority = peer->priority;
-	view->position = peer->position;
+	view->position = quorum_walpos_known(peer->position) ? peer->position : peer->last_position;
 	view->replay_lsn = peer->replay_lsn;
 	view->stream_term = peer->stream_term;
 	view->stream_flush = peer->stream_flush;
 	view->recovering = peer->recovering;
 	view->diverged = peer->diverged;
+	view->space_low = peer->space_low;
 }
 
 void
@@ -379,12 +409,18 @@ quorum_view(const QuorumNode *node, QuorumView *view)
 	view->phase = node->facts_known ? node->facts.phase : QUORUM_PHASE_STARTING;
 	view->lease_until_boot = node->role == QUORUM_ROLE_LEADER ? node->lease_until : 0;
 	view->promise_until_mono = node->promise_until;
+	view->hold_wal = quorum_transfer_holds(node);
 	view->gate_open = node->gate_open;
 	view->closed = node->closed;
 	view->quorum_lsn = node->quorum_lsn;
+	view->confirmed_at = node->gate_open ? quorum_lease_confirmed_at(node) : 0;
+	view->held_lsn = node->role == QUORUM_ROLE_FOLLOWER && node->leader != QUORUM_NO_NODE &&
+		node->leader_gate_open && node->facts.stream_term == node->hard.term ?
+		node->quorum_lsn : 0;
 	view->electable = quorum_may_stand(node, &reason);
 	if (reason != NULL)
 		quorum_text_copy(view->not_electable, reason, QUORUM_REASON_SIZE);
+	view->paused_until = quorum_paused(node) ? node->hard.members.paused_until : 0;
 	quorum_current_rule(node, &view->sync);
 	view->set_id = node->hard.members.id;
 	view->set_committed = node->role == QUORUM_ROLE_LEADER &&

@@ -16,19 +16,27 @@ typedef struct QuorumPeer
 	QuorumTerm	term;			/* its term, as last heard */
 	QuorumSetId set_id;			/* member set it has stored, as last heard */
 	QuorumWalPos position;
+	QuorumWalPos last_position; /* what it was when it was lost; for views */
 	QuorumLsn	replay_lsn;
 	uint8_t		priority;
 	uint16_t	pg_port;
 	bool		recovering;
 	QuorumTime	recovering_since;	/* mono: a leader told so then; 0 = its own word */
 	bool		diverged;
+	bool		space_low;
 	QuorumTerm	stream_term;
 	QuorumLsn	stream_flush;
+	QuorumTime	acked_sent;		/* leader: own boot clock when the newest heartbeat left that it
+								 * acknowledged in this term; 0 = none */
 	QuorumTime	acked_until;	/* leader: own boot clock until which its promise surely lasts */
 	bool		denies_leading; /* since our boot it told us, in our boot term or later, that it
 								 * does not lead: no lease of before our boot can be its */
 	QuorumTime	later_term_since;	/* mono: says a later term than ours since then; 0 = does not */
-	bool		gone;			/* it led, resigned or died, and has said nothing since */
+	bool		gone;			/* it resigned or died, and has said nothing since */
+	bool		silent;			/* it led, and was lost because it had been silent for a lease */
+	bool		returns;		/* ... but handed its term over and will be back in a moment */
+	QuorumTime	unable_since;	/* leader: mono; it does not acknowledge WAL since; 0 = it does */
+	QuorumTime	doubt_at;		/* leader: mono; when to look whether it is dead; 0 = no doubt */
 	bool		replied;		/* to the (pre-)vote round under way */
 	bool		granted;
 	QuorumTime	gossip_heard_at;	/* mono; the leader heard it then; 0 = never */
@@ -64,7 +72,6 @@ typedef struct QuorumTransfer
 	QuorumNodeId target;		/* 0 = none */
 	QuorumLsn	lsn;			/* what the target must hold; 0 = not read yet */
 	QuorumTime	give_up_at;		/* mono */
-	bool		handed_over;	/* the server has been asked to stop */
 } QuorumTransfer;
 
 typedef struct QuorumNode
@@ -89,6 +96,10 @@ typedef struct QuorumNode
 	QuorumLsn	leader_lsn;		/* all that it can have acknowledged ends here; as last told */
 	QuorumNodeId successor;		/* whom it wants to lead next; 0 = any */
 	bool		removed;		/* a newer member set does not name this node */
+	bool		chosen;			/* it led last, or who did named it or is behind: no pause holds it
+								 * (E10) */
+	QuorumTime	resumed_until;	/* wall: pauses up to then are over, as an operator told here */
+	QuorumTime	pause_noted;	/* the pause that was told; 0 = none */
 	bool		leader_gate_open;	/* as the leader says */
 	bool		rewind_granted; /* likewise */
 	QuorumWalPos gossip_position;	/* own position, as the leader last told it to everybody */
@@ -108,6 +119,7 @@ typedef struct QuorumNode
 	/* leader */
 	QuorumTime	elected_at;		/* mono */
 	QuorumTime	heartbeat_at;	/* mono: next heartbeat */
+	QuorumTime	heartbeat_sent; /* mono: last heartbeat to all */
 	QuorumTime	lease_until;	/* boot; 0 = none yet */
 	bool		promoted;
 	QuorumLsn	gate_lsn;		/* a record of our own term ends here or before */
@@ -120,7 +132,12 @@ typedef struct QuorumNode
 	QuorumLsn	heartbeat_lsn;	/* quorum_lsn when the last heartbeat left */
 	QuorumChange change;
 	QuorumTransfer transfer;
+	QuorumTerm	handed_over;	/* this node led it and gave it away; 0 = none since boot */
+	QuorumTime	linger_until;	/* mono: it stays up until then to vote for its successor */
 	QuorumOutcome outcome;
+	QuorumTime	unfollowed_since;	/* mono: members hear us but do not stream; 0 = they do */
+	QuorumTime	space_again_at; /* mono: no hand-over for want of space before */
+	QuorumTime	take_in_at;		/* mono: nobody is taken in before */
 	QuorumTime	outcome_until;	/* mono: whoever asked waits no longer */
 	QuorumTime	invite_at;		/* mono: when to invite again */
 	QuorumTime	invite_until;	/* mono: who has not answered by then is no member */

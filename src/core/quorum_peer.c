@@ -23,6 +23,14 @@ quorum_is_voter(const QuorumNode *node)
 	return quorum_members_votes(&node->hard.members, node->hard.node_id);
 }
 
+bool
+quorum_is_witness(const QuorumNode *node)
+{
+	int			index = quorum_members_find(&node->hard.members, node->hard.node_id);
+
+	return index >= 0 && node->hard.members.members[index].kind == QUORUM_WITNESS;
+}
+
 void
 quorum_peers_adopt_set(QuorumNode *node, const QuorumMemberSet *set)
 {
@@ -52,6 +60,9 @@ quorum_peer_heard(QuorumNode *node, const QuorumMessage *message)
 		return;
 	peer->heard_at = node->now.mono;
 	peer->gone = false;
+	peer->returns = false;
+	peer->silent = false;
+	peer->doubt_at = 0;
 	peer->term = message->term;
 	if (message->term <= node->hard.term)
 		peer->later_term_since = 0;
@@ -76,6 +87,7 @@ quorum_peer_heard(QuorumNode *node, const QuorumMessage *message)
 		peer->pg_port = message->pg_port;
 		peer->recovering = message->recovering;
 		peer->diverged = message->diverged;
+		peer->space_low = message->space_low;
 		peer->stream_term = message->stream_term;
 		peer->stream_flush = message->stream_flush;
 	}

@@ -2,10 +2,12 @@
  * quorum_transfer.c
  *	  A switchover: the leader hands its term over to a member of the operator's choice.
  *
- * The gate shuts, the target confirms the last byte, then the server stops as planned:
- * its shutdown checkpoint is streamed, the stream ends cleanly, the named successor
- * stands, and the old leader follows without a rewind.  Until the stop is asked for,
- * the leader can go back to service.
+ * The gate shuts and the log is held: what is flushed by then is all there will ever be of
+ * this term.  As soon as the target confirms it, the term is given up, with the target
+ * named as successor: nobody waits for the old leader to stop.  That one votes for its
+ * successor if asked within a moment, then restarts in place and follows without a rewind,
+ * as its log ends where it did (T1-T4).  Until the target has confirmed, the leader can go
+ * back to service.
  */
 #include <string.h>
 
@@ -13,6 +15,10 @@
 
 /* A target further behind than this would keep everybody waiting. */
 #define QUORUM_TRANSFER_LAG_MAX		(UINT64_C(16) * 1024 * 1024)
+
+/* How long the old leader waits to be asked for its vote, and how often it looks around. */
+#define QUORUM_LINGER_US			250000
+#define QUORUM_LINGER_STEP_US		3000
 
 static const char *
 not_ready(const QuorumNode *node, int index)
@@ -24,10 +30,14 @@ not_ready(const QuorumNode *node, int index)
 		return "that member leads already";
 	if (member->kind != QUORUM_VOTER)
 		return "that member is not a voter";
+	if (member->left_out)
+		return "that member is left out until it has caught up";
 	if (peer->heard_at == 0 || node->now.mono - peer->heard_at > node->config.lease_us)
 		return "that member was not heard within one lease";
 	if (peer->recovering)
 		return "that member is recovering";
+	if (peer->space_low)
+		return "the disk of that member is nearly full";
 	if (peer->term != node->hard.term || peer->stream_term != node->hard.term)
 		return "that member does not stream from this leader";
 	if (peer->stream_flush + QUORUM_TRANSFER_LAG_MAX < node->facts.position.lsn)
@@ -82,12 +92,12 @@ quorum_transfer_start(QuorumNode *node, QuorumUpdate *update, const QuorumAdmin 
 	return NULL;
 }
 
-/* The gate is shut since the last publish: what is flushed now is what the target needs. */
+/* The log is held: what is flushed is what the target needs. */
 void
 quorum_transfer_facts(QuorumNode *node)
 {
 	if (node->role == QUORUM_ROLE_LEADER && node->transfer.target != QUORUM_NO_NODE &&
-		node->transfer.lsn == 0)
+		node->transfer.lsn == 0 && node->facts.wal_held)
 		node->transfer.lsn = node->facts.position.lsn;
 }
 
@@ -101,18 +111,13 @@ quorum_transfer_tick(QuorumNode *node, QuorumUpdate *update)
 		return;
 	quorum_assert(!node->gate_open);
 	peer = quorum_peer_find(node, transfer->target);
-	if (transfer->handed_over)
-	{
-		/* Asked again until the server stops. */
-		quorum_emit_action(update, QUORUM_ACTION_HAND_OVER, node->hard.term, transfer->target);
-		return;
-	}
 	if (peer != NULL && transfer->lsn != 0 && peer->stream_term == node->hard.term &&
 		peer->stream_flush >= transfer->lsn)
 	{
-		transfer->handed_over = true;
 		node->outcome.done = true;
-		quorum_emit_action(update, QUORUM_ACTION_HAND_OVER, node->hard.term, transfer->target);
+		node->handed_over = node->hard.term;
+		node->linger_until = node->now.mono + QUORUM_LINGER_US;
+		quorum_step_down(node, update, QUORUM_LOSS_RESIGNED, QUORUM_RESIGN_HANDED_OVER);
 		return;
 	}
 	if (node->now.mono < transfer->give_up_at)
@@ -124,4 +129,33 @@ quorum_transfer_tick(QuorumNode *node, QuorumUpdate *update)
 	quorum_text_copy(node->outcome.reason,
 					 "the target did not confirm the last WAL in time; this node serves on",
 					 QUORUM_REASON_SIZE);
+}
+
+bool
+quorum_transfer_holds(const QuorumNode *node)
+{
+	return node->transfer.target != QUORUM_NO_NODE || node->handed_over != 0;
+}
+
+/* The vote for the successor leaves in one step, the server stops in a later one. */
+void
+quorum_leave_primary(QuorumNode *node, QuorumUpdate *update)
+{
+	if (node->role == QUORUM_ROLE_LEADER || !node->facts_known ||
+		node->facts.phase != QUORUM_PHASE_PRIMARY)
+		return;
+	if (node->handed_over == 0)
+		quorum_emit_action(update, QUORUM_ACTION_DEMOTE, node->hard.term, QUORUM_NO_NODE);
+	else if ((node->hard.term > node->handed_over && !node->hard_dirty) ||
+			 node->now.mono >= node->linger_until)
+		quorum_emit_action(update, QUORUM_ACTION_HAND_OVER, node->handed_over, QUORUM_NO_NODE);
+}
+
+/* Both are asked for again until the server stops. */
+QuorumTime
+quorum_leave_deadline(const QuorumNode *node)
+{
+	if (node->handed_over == 0 || node->facts.phase != QUORUM_PHASE_PRIMARY)
+		return QUORUM_NEVER;
+	return node->now.mono + QUORUM_LINGER_STEP_US;
 }

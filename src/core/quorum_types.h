@@ -25,6 +25,9 @@
 #define QUORUM_MAX_ACTIONS		4	/* actions of one step */
 #define QUORUM_MAX_NOTES		12	/* notes of one step */
 #define QUORUM_TERM_GAP_MAX		1000	/* V18: a candidacy never skips more terms */
+#define QUORUM_FORCE_TERM_GAP	10	/* what a forced leader is ahead of the others' terms */
+#define QUORUM_PAUSE_MAX_US		(INT64_C(86400) * 1000000)
+#define QUORUM_PAUSED_TEXT		"the cluster is paused"	/* why a node is not electable */
 
 typedef int64_t QuorumTime;		/* microseconds */
 typedef uint32_t QuorumTerm;	/* number of a leadership period == timeline id; 0 = none */
@@ -44,6 +47,7 @@ typedef struct QuorumInstant
 {
 	QuorumTime	mono;			/* CLOCK_MONOTONIC */
 	QuorumTime	boot;			/* CLOCK_BOOTTIME */
+	QuorumTime	wall;			/* since 1970; for what an operator dated, never for a promise */
 } QuorumInstant;
 
 /* End of a node's log: what can be compared between nodes.  Timeline first. */
@@ -72,7 +76,9 @@ typedef struct QuorumMember
 {
 	QuorumNodeId id;
 	QuorumMemberKind kind;
-	bool		wants_vote;		/* a learner to be made a voter when it caught up */
+	QuorumMemberKind becomes;	/* learner: what it shall be as soon as it can; 0 = it stays one */
+	bool		left_out;		/* data voter without which commits go on: it neither counts nor
+								 * stands until it has caught up (Y1) */
 	uint16_t	quorum_port;	/* where its worker listens */
 	uint16_t	pg_port;		/* where its PostgreSQL listens; 0 = not yet known */
 	uint8_t		uuid[QUORUM_UUID_SIZE]; /* of this incarnation; zero = not yet joined */
@@ -91,6 +97,7 @@ typedef struct QuorumMemberSet
 {
 	QuorumSetId id;
 	QuorumNodeId next_node_id;	/* ids are never reused */
+	QuorumTime	paused_until;	/* wall: nobody takes over by itself before; 0 = not paused */
 	int			count;
 	QuorumMember members[QUORUM_MAX_NODES];
 } QuorumMemberSet;
@@ -118,6 +125,7 @@ typedef struct QuorumConfig
 	uint8_t		priority;		/* breaks ties between equal logs: higher stands first */
 	uint16_t	pg_port;		/* own PostgreSQL port, told to the leader */
 	bool		auto_rewind;	/* a diverged node rewinds itself against the leader */
+	bool		strict;			/* commits never go on without another data node (Y6) */
 	bool		bootstrapped;	/* init: this running primary leads its own term (cluster of one) */
 } QuorumConfig;
 
@@ -156,7 +164,10 @@ typedef enum QuorumResignReason
 	QUORUM_RESIGN_PROMOTION = 4,	/* could not promote, or could not open in time */
 	QUORUM_RESIGN_LAPSED = 5,	/* its lease is over: hears no majority */
 	QUORUM_RESIGN_LATER_TERM = 6,	/* a voter cannot follow: it has promised a later term */
-	QUORUM_RESIGN_NOT_DURABLE = 7	/* fsync or full_page_writes was switched off */
+	QUORUM_RESIGN_NOT_DURABLE = 7,	/* fsync or full_page_writes was switched off */
+	QUORUM_RESIGN_WAL_STALLED = 8,	/* its own WAL does not get to its disk */
+	QUORUM_RESIGN_UNFOLLOWED = 9,	/* the others hear it but cannot stream from it */
+	QUORUM_RESIGN_HANDED_OVER = 10	/* a switchover: the successor holds all of its WAL */
 } QuorumResignReason;
 
 /* What the leader last heard of each member, gossiped so that ranks are known. */
@@ -204,6 +215,8 @@ typedef struct QuorumMessage
 	uint16_t	pg_port;		/* ACK, STATUS, INVITE_REPLY */
 	bool		recovering;		/* ACK, STATUS */
 	bool		diverged;		/* ACK: waits for a rewind */
+	bool		space_low;		/* ACK, STATUS: its disk is nearly full */
+	bool		asks;			/* ACK: a read here waits for a newer quorum_lsn */
 
 	QuorumResignReason resign;	/* RESIGN */
 
@@ -240,8 +253,11 @@ typedef struct QuorumFacts
 	bool		diverged;		/* cannot follow the accepted leader without a rewind */
 	bool		promotable;		/* R17: the history on disk fits the end of the log */
 	bool		fsync_off;		/* fsync or full_page_writes is off: nothing it writes is durable */
+	bool		wal_stalled;	/* primary: the flush of its WAL has not moved for a lease */
+	bool		space_low;		/* too little room is left where the WAL or the state is written */
 	bool		promotion_failed;	/* the promotion of this term cannot succeed any more */
 	bool		sync_ready;		/* synchronous_standby_names is in force as published */
+	bool		wal_held;		/* as the fence wants it: the log does not grow beyond position */
 } QuorumFacts;
 
 typedef enum QuorumClosing
@@ -255,18 +271,23 @@ typedef enum QuorumAdminType
 {
 	QUORUM_ADMIN_ADD_MEMBER = 1,
 	QUORUM_ADMIN_REMOVE_MEMBER,
-	QUORUM_ADMIN_SWITCHOVER
+	QUORUM_ADMIN_SWITCHOVER,
+	QUORUM_ADMIN_CHANGE_KIND,	/* voter to learner or back */
+	QUORUM_ADMIN_CHANGE_ADDRESS,
+	QUORUM_ADMIN_PAUSE,			/* no take-over before now.wall + limit_us; 0 = resume */
+	QUORUM_ADMIN_FORCE			/* lead without a majority: the others become learners */
 } QuorumAdminType;
 
 typedef struct QuorumAdmin
 {
 	QuorumAdminType type;
 	uint64_t	request_id;		/* chosen by the caller, > 0; the outcome names it */
-	QuorumMemberKind kind;		/* ADD_MEMBER: QUORUM_VOTER or QUORUM_LEARNER */
-	uint16_t	quorum_port;	/* ADD_MEMBER */
-	QuorumTime	limit_us;		/* SWITCHOVER: back to service when the hand-over takes longer */
+	QuorumMemberKind kind;		/* ADD_MEMBER, CHANGE_KIND: what it shall be in the end */
+	uint16_t	quorum_port;	/* ADD_MEMBER, CHANGE_ADDRESS */
+	QuorumTime	limit_us;		/* SWITCHOVER: back to service when the hand-over takes longer;
+								 * PAUSE: how long */
 	char		name[QUORUM_NAME_SIZE]; /* SWITCHOVER: may be empty: the best one */
-	char		host[QUORUM_HOST_SIZE]; /* ADD_MEMBER */
+	char		host[QUORUM_HOST_SIZE]; /* ADD_MEMBER, CHANGE_ADDRESS */
 } QuorumAdmin;
 
 typedef enum QuorumEventType
@@ -279,7 +300,8 @@ typedef enum QuorumEventType
 	QUORUM_EVENT_PEER_DEAD,		/* proof: both ports of peer refuse a fresh connection */
 	QUORUM_EVENT_PEER_RESTARTED,	/* peer said hello with another boot nonce */
 	QUORUM_EVENT_CLOSING,
-	QUORUM_EVENT_ADMIN
+	QUORUM_EVENT_ADMIN,
+	QUORUM_EVENT_CONFIRM		/* a read waits to be confirmed (R1-R2): ask the others now */
 } QuorumEventType;
 
 typedef struct QuorumEvent
@@ -303,7 +325,7 @@ typedef enum QuorumActionType
 	QUORUM_ACTION_PROMOTE = 1,	/* become primary on timeline `term` and no other */
 	QUORUM_ACTION_DEMOTE,		/* stop serving now, restart in place as a standby */
 	QUORUM_ACTION_PROBE,		/* try both ports of `peer`; report PEER_DEAD if both refuse */
-	QUORUM_ACTION_HAND_OVER,	/* stop as planned and restart in place as a standby */
+	QUORUM_ACTION_HAND_OVER,	/* the same, the log held; the operator may have his answer first */
 	QUORUM_ACTION_REWIND		/* rewind this node's data against leader `peer` of `term` */
 } QuorumActionType;
 
@@ -336,9 +358,16 @@ typedef enum QuorumNoteType
 	QUORUM_NOTE_MEMBER_ADDED,	/* `peer` is in the member set as a learner */
 	QUORUM_NOTE_MEMBER_VOTER,	/* `peer` became a voter */
 	QUORUM_NOTE_MEMBER_REMOVED, /* `peer` left the member set */
+	QUORUM_NOTE_MEMBER_LEARNER, /* `peer` was a voter and is a learner */
+	QUORUM_NOTE_MEMBER_MOVED,	/* `peer` has another address */
 	QUORUM_NOTE_MEMBERS_CHANGED,	/* adopted another member set */
 	QUORUM_NOTE_HAND_OVER,		/* `peer` shall lead: the gate is shut for it */
-	QUORUM_NOTE_HAND_OVER_FAILED	/* ... and opens again */
+	QUORUM_NOTE_HAND_OVER_FAILED,	/* ... and opens again */
+	QUORUM_NOTE_LEFT_OUT,		/* commits go on without `peer`, which cannot lead meanwhile */
+	QUORUM_NOTE_TAKEN_IN,		/* `peer` has caught up and counts again */
+	QUORUM_NOTE_PAUSED,			/* nobody takes over by itself for a while */
+	QUORUM_NOTE_RESUMED,
+	QUORUM_NOTE_FORCED			/* `peer` leads without a majority, as an operator decided */
 } QuorumNoteType;
 
 typedef enum QuorumLossReason
@@ -383,12 +412,14 @@ typedef struct QuorumSyncRule
 
 /*
  * Restrictions, which take effect before anything is written or sent: acks for
- * a term below `term` stop, and the gate shuts unless gate_may_stay_open.
+ * a term below `term` stop, the gate shuts unless gate_may_stay_open, and WAL that has
+ * not reached the disk stays in memory when hold_wal.
  */
 typedef struct QuorumFence
 {
 	QuorumTerm	term;
 	bool		gate_may_stay_open;
+	bool		hold_wal;
 } QuorumFence;
 
 typedef struct QuorumUpdate
@@ -420,6 +451,7 @@ typedef struct QuorumMemberView
 	QuorumLsn	stream_flush;
 	bool		recovering;
 	bool		diverged;
+	bool		space_low;
 	bool		in_sync_rule;
 } QuorumMemberView;
 
@@ -434,11 +466,17 @@ typedef struct QuorumView
 	QuorumPhase phase;
 	QuorumTime	lease_until_boot;	/* leader: on this node's boot clock; 0 = no lease */
 	QuorumTime	promise_until_mono; /* follower: votes for nobody before */
+	bool		hold_wal;		/* see QuorumFence; false: the log may grow again */
 	bool		gate_open;
 	bool		closed;			/* the node leaves the game until it restarts */
 	QuorumLsn	quorum_lsn;		/* leader: held by the quorum; follower: as told */
+	QuorumTime	confirmed_at;	/* leader: boot clock; a majority has acknowledged a heartbeat that
+								 * was sent then */
+	QuorumLsn	held_lsn;		/* follower: quorum_lsn while it streams from a leader that serves;
+								 * else 0 */
 	bool		electable;
 	char		not_electable[QUORUM_REASON_SIZE];	/* why not */
+	QuorumTime	paused_until;	/* wall; 0 = not paused */
 	QuorumSyncRule sync;
 	QuorumSetId set_id;
 	bool		set_committed;	/* leader: the set is durable on the majorities that matter */

@@ -44,6 +44,12 @@ quorum_resign_text(QuorumResignReason reason)
 			return "lease lapsed";
 		case QUORUM_RESIGN_NOT_DURABLE:
 			return "fsync or full_page_writes was switched off";
+		case QUORUM_RESIGN_WAL_STALLED:
+			return "its WAL does not get to its disk";
+		case QUORUM_RESIGN_UNFOLLOWED:
+			return "the others hear it but cannot stream from it";
+		case QUORUM_RESIGN_HANDED_OVER:
+			return "handed over";
 		case QUORUM_RESIGN_LATER_TERM:
 			return "a voter has promised a later term and cannot follow";
 	}

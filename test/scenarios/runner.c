@@ -24,6 +24,7 @@ typedef struct Scenario
 	Sim		   *sim;
 	SimOptions	options;
 	bool		started;
+	int			acked;			/* commits acknowledged when the last "run" began */
 	int			roles[SIM_NODES];	/* index of the node called A, B, ...; A leads */
 	FILE	   *trace;
 	char	   *traced;
@@ -123,6 +124,10 @@ set_option(Scenario *scenario, char **words, int count)
 		options->auto_rewind = strcmp(words[1], "on") == 0;
 	else if (count == 2 && strcmp(words[0], "learners") == 0)
 		options->learners = atoi(words[1]);
+	else if (count == 2 && strcmp(words[0], "witnesses") == 0)
+		options->witnesses = atoi(words[1]);
+	else if (count == 2 && strcmp(words[0], "strict") == 0)
+		options->strict = strcmp(words[1], "on") == 0;
 	else if (count == 2 && strcmp(words[0], "seed") == 0)
 		options->seed = strtoull(words[1], NULL, 0);
 	else if (count == 3 && strcmp(words[0], "priority") == 0 && atoi(words[1]) >= 1 &&
@@ -171,6 +176,8 @@ condition_holds(Scenario *scenario, char **words, int count)
 		return sim_leader(sim) != NULL;
 	if (strcmp(words[0], "answer") == 0)
 		return sim->operator.asked.request_id == 0;
+	if (strcmp(words[0], "commits") == 0)
+		return sim->oracle.acked >= scenario->acked + 3;
 	if (strcmp(words[0], "gate") == 0)
 	{
 		for (int i = 0; i < sim->options.nodes; i++)
@@ -182,10 +189,19 @@ condition_holds(Scenario *scenario, char **words, int count)
 	}
 	if (node == NULL)
 		return false;
+	if (strcmp(words[0], "in") == 0 || strcmp(words[0], "out") == 0)
+	{
+		/* In the set of whoever leads, when a majority stores it. */
+		const SimNode *leader = sim_leader(sim);
+
+		return leader != NULL && leader->core.change.step == QUORUM_CHANGE_NONE &&
+			(leader->shared.set.data >> node->index & 1) != 0 &&
+			(leader->shared.set.in >> node->index & 1) == (words[0][0] == 'i' ? 1 : 0);
+	}
 	if (strcmp(words[0], "voter") == 0 || strcmp(words[0], "member") == 0)
 	{
-		uint32_t	mask = words[0][0] == 'v' ? sim_voters(&node->core.hard.members) :
-			sim_members(&node->core.hard.members);
+		SimSet		set = sim_set_of(&node->core.hard.members);
+		uint32_t	mask = words[0][0] == 'v' ? set.data : set.members;
 
 		/* In the set that the node has. */
 		return node->worker && (mask >> node->index & 1) != 0;
@@ -219,6 +235,7 @@ run(Scenario *scenario, char **words, int count)
 	}
 	if (count < 2 || strcmp(words[0], "until") != 0)
 		return wrong(scenario, "run what", count > 0 ? words[0] : "");
+	scenario->acked = sim->oracle.acked;
 	while (!condition_holds(scenario, words + 1, count - 1))
 	{
 		if (sim->now >= limit)
@@ -308,6 +325,10 @@ node_command(Scenario *scenario, const char *word, SimNode *node, SimTime time)
 		sim_stop(sim, node);
 	else if (strcmp(word, "start") == 0)
 		sim_boot(sim, node);
+	else if (strcmp(word, "wipe") == 0)
+		sim_wipe(sim, node);
+	else if (strcmp(word, "force") == 0)
+		sim_force(sim, node);
 	else if (strcmp(word, "prefer") == 0)
 		node->config.priority = node->core.config.priority = 255;
 	else if (strcmp(word, "lag") == 0)
@@ -358,7 +379,7 @@ give_roles(Scenario *scenario)
 	return true;
 }
 
-/* "add 4 [learner]", "remove n", "switchover [n [limit]]": asked of whoever serves */
+/* "add 4 [learner|witness]", "remove n", "switchover [n [limit]]": asked of whoever serves */
 static bool
 ask(Scenario *scenario, char **words, int count)
 {
@@ -367,14 +388,19 @@ ask(Scenario *scenario, char **words, int count)
 	SimTime		limit = 10 * SIM_SECOND;
 	QuorumAdminType type = words[0][0] == 'a' ? QUORUM_ADMIN_ADD_MEMBER :
 		words[0][0] == 'r' ? QUORUM_ADMIN_REMOVE_MEMBER : QUORUM_ADMIN_SWITCHOVER;
-	bool		learner = count == 3 && strcmp(words[2], "learner") == 0;
+	QuorumMemberKind kind = count < 3 ? QUORUM_VOTER :
+		strcmp(words[2], "learner") == 0 ? QUORUM_LEARNER :
+		strcmp(words[2], "witness") == 0 ? QUORUM_WITNESS : QUORUM_VOTER;
 
 	if ((node == NULL && (count > 1 || type != QUORUM_ADMIN_SWITCHOVER)) || count > 3 ||
-		(count == 3 && !learner && !parse_time(words[2], &limit)))
+		(count == 3 && kind == QUORUM_VOTER && !parse_time(words[2], &limit)))
 		return wrong(scenario, "cannot do", words[0]);
 	if (type == QUORUM_ADMIN_ADD_MEMBER && sim_leader(sim) != NULL)
+	{
+		node->witness = kind == QUORUM_WITNESS;
 		sim_prepare(sim, node, sim_leader(sim));
-	return sim_ask(sim, type, node, limit, learner) ||
+	}
+	return sim_ask(sim, type, node, limit, kind) ||
 		wrong(scenario, "nobody serves", words[0]);
 }
 
@@ -419,6 +445,9 @@ command(Scenario *scenario, char **words, int count)
 	if (strcmp(words[0], "add") == 0 || strcmp(words[0], "remove") == 0 ||
 		strcmp(words[0], "switchover") == 0)
 		return ask(scenario, words, count);
+	if (count == 2 && strcmp(words[0], "pause") == 0 && parse_time(words[1], &time))
+		return sim_ask(scenario->sim, QUORUM_ADMIN_PAUSE, NULL, time, QUORUM_VOTER) ||
+			wrong(scenario, "nobody serves", words[0]);
 	node = count >= 2 ? parse_node(scenario, words[1]) : NULL;
 	if (node != NULL && count == 3 && strcmp(words[0], "term") == 0)
 		return set_term(scenario, node, (QuorumTerm) atoi(words[2]));

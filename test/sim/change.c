@@ -16,7 +16,9 @@
 #define MEMBERS_MAX		5
 #define INVITE_LIMIT	(30 * SIM_SECOND)
 
-static const char *const type_names[] = {"?", "add", "remove", "switch over to"};
+static const char *const type_names[] = {
+	"?", "add", "remove", "switch over to", "change the kind of", "move", "pause", "force"
+};
 
 /* ---- a server that joins ------------------------------------------------ */
 
@@ -30,6 +32,8 @@ sim_prepare(Sim *sim, SimNode *node, const SimNode *source)
 	node->host_up = true;
 	node->log.count = 0;
 	node->log.write = node->log.flush = 0;
+	if (node->witness)
+		return;
 	sim_log_copy(&node->log, &source->log, source->log.flush);
 	sim_log_cut(&node->log, source->log.flush);
 	node->history_count = 0;
@@ -94,12 +98,24 @@ serving_leader(Sim *sim)
 	return leader;
 }
 
+/* The same, or somebody who leads and does not serve: it has to say no. */
+static SimNode *
+whom_to_ask(Sim *sim)
+{
+	SimNode    *leader = sim_leader(sim);
+
+	if (sim->options.change_every > 0 && leader != NULL && leader->worker &&
+		!sim_frozen(sim, leader) && sim->now >= leader->busy_until && sim_chance(sim, 300000))
+		return leader;
+	return serving_leader(sim);
+}
+
 /* node NULL: whoever is ready.  False: nobody serves who could be asked. */
 bool
-sim_ask(Sim *sim, QuorumAdminType type, SimNode *node, SimTime limit, bool learner)
+sim_ask(Sim *sim, QuorumAdminType type, SimNode *node, SimTime limit, QuorumMemberKind kind)
 {
 	SimOperator *operator = &sim->operator;
-	SimNode    *leader = serving_leader(sim);
+	SimNode    *leader = whom_to_ask(sim);
 	QuorumAdmin *admin = &operator->asked;
 
 	if (leader == NULL)
@@ -107,7 +123,7 @@ sim_ask(Sim *sim, QuorumAdminType type, SimNode *node, SimTime limit, bool learn
 	memset(admin, 0, sizeof(*admin));
 	admin->type = type;
 	admin->request_id = ++operator->requests;
-	admin->kind = learner ? QUORUM_LEARNER : QUORUM_VOTER;
+	admin->kind = kind;
 	admin->quorum_port = 7000;
 	admin->limit_us = limit;
 	if (node != NULL)
@@ -119,15 +135,33 @@ sim_ask(Sim *sim, QuorumAdminType type, SimNode *node, SimTime limit, bool learn
 	operator->leader = leader->index;
 	operator->life = leader->life;
 	operator->asked_at = sim->now;
+	if (type == QUORUM_ADMIN_PAUSE && sim->now + limit > operator->paused_until)
+		operator->paused_until = sim->now + limit;
 	if (type == QUORUM_ADMIN_REMOVE_MEMBER)
 		sim->oracle.added[node->index] = false;
 	sim_trace(sim, leader, "is asked to %s %s%s", type_names[type],
+			  type == QUORUM_ADMIN_PAUSE ? limit > 0 ? "its cluster" : "no more" :
 			  node == NULL ? "whoever is ready" : admin->name,
-			  type == QUORUM_ADMIN_ADD_MEMBER && learner ? " as a learner" : "");
+			  type != QUORUM_ADMIN_ADD_MEMBER ? "" : kind == QUORUM_LEARNER ? " as a learner" :
+			  kind == QUORUM_WITNESS ? " as a witness" : "");
 	sim->event.type = QUORUM_EVENT_ADMIN;
 	sim->event.u.admin = *admin;
 	sim_drive(sim, leader);
 	return true;
+}
+
+/* Asked of the node itself; from here on nothing older is demanded (F1). */
+void
+sim_force(Sim *sim, SimNode *node)
+{
+	sim->forced = true;
+	memset(&sim->oracle.tip, 0, sizeof(sim->oracle.tip));
+	memset(sim->oracle.tip_of, 0, sizeof(sim->oracle.tip_of));
+	memset(&sim->event.u.admin, 0, sizeof(sim->event.u.admin));
+	sim->event.type = QUORUM_EVENT_ADMIN;
+	sim->event.u.admin.type = QUORUM_ADMIN_FORCE;
+	sim->event.u.admin.request_id = 1;
+	sim_drive(sim, node);
 }
 
 void
@@ -174,6 +208,8 @@ check_bound(Sim *sim)
 		return;
 	if (since < sim->options.heal_at)
 		since = sim->options.heal_at;
+	if (since < operator->paused_until)
+		since = operator->paused_until;
 	if (operator->asked.type != QUORUM_ADMIN_ADD_MEMBER)
 		bound = sim_liveness_bound(&sim->options);
 	if (sim->now - since > bound)
@@ -195,13 +231,20 @@ add_somebody(Sim *sim, const SimNode *leader)
 {
 	const QuorumMemberSet *set = &leader->core.hard.members;
 	SimNode    *node;
+	QuorumMemberKind kind = QUORUM_VOTER;
 
 	if (set->next_node_id > (QuorumNodeId) sim->options.nodes || set->count >= MEMBERS_MAX)
 		return;
 	node = &sim->nodes[set->next_node_id - 1];
+	if (sim_chance(sim, 150000))
+		kind = QUORUM_LEARNER;
+	else if (sim_chance(sim, sim->options.witnesses > 0 ? 400000 : 100000))
+		kind = QUORUM_WITNESS;
+	node->witness = kind == QUORUM_WITNESS;
+	node->fresh = false;
 	if (!sim_chance(sim, sim->options.absent_ppm))
 		sim_prepare(sim, node, leader);
-	(void) sim_ask(sim, QUORUM_ADMIN_ADD_MEMBER, node, 0, sim_chance(sim, 150000));
+	(void) sim_ask(sim, QUORUM_ADMIN_ADD_MEMBER, node, 0, kind);
 }
 
 static void
@@ -220,7 +263,7 @@ remove_somebody(Sim *sim, const SimNode *leader)
 		sim->operator.dead = node->id;
 		return;					/* asked for next time */
 	}
-	(void) sim_ask(sim, QUORUM_ADMIN_REMOVE_MEMBER, node, 0, false);
+	(void) sim_ask(sim, QUORUM_ADMIN_REMOVE_MEMBER, node, 0, QUORUM_VOTER);
 }
 
 /* Whoever was removed is switched off some time, or left running. */
@@ -243,7 +286,7 @@ switch_off_removed(Sim *sim)
 static void
 ask_something(Sim *sim, const SimNode *leader)
 {
-	int			what = sim_below(sim, 10);
+	int			what = sim_below(sim, 13);
 
 	if (sim->operator.dead != QUORUM_NO_NODE)
 	{
@@ -251,7 +294,7 @@ ask_something(Sim *sim, const SimNode *leader)
 			sim->operator.dead = QUORUM_NO_NODE;
 		else
 			(void) sim_ask(sim, QUORUM_ADMIN_REMOVE_MEMBER,
-						   &sim->nodes[sim->operator.dead - 1], 0, false);
+						   &sim->nodes[sim->operator.dead - 1], 0, QUORUM_VOTER);
 	}
 	else if (sim->healed)
 		return;
@@ -259,10 +302,16 @@ ask_something(Sim *sim, const SimNode *leader)
 		add_somebody(sim, leader);
 	else if (what < 7)
 		remove_somebody(sim, leader);
+	else if (what == 10)
+		(void) sim_ask(sim, QUORUM_ADMIN_CHANGE_KIND, some_member(sim, leader), 0,
+					   sim_chance(sim, 500000) ? QUORUM_LEARNER : QUORUM_VOTER);
+	else if (what == 11)
+		(void) sim_ask(sim, QUORUM_ADMIN_PAUSE, NULL, sim_chance(sim, 300000) ? 0 :
+					   sim_draw(sim, (SimRange) {SIM_SECOND / 2, 8 * SIM_SECOND}), QUORUM_VOTER);
 	else
 		(void) sim_ask(sim, QUORUM_ADMIN_SWITCHOVER,
 					   sim_chance(sim, 300000) ? NULL : some_member(sim, leader),
-					   sim_draw(sim, (SimRange) {50 * SIM_MS, 3 * SIM_SECOND}), false);
+					   sim_draw(sim, (SimRange) {50 * SIM_MS, 3 * SIM_SECOND}), QUORUM_VOTER);
 }
 
 void
@@ -272,6 +321,8 @@ sim_operator(Sim *sim)
 
 	check_bound(sim);
 	switch_off_removed(sim);
+	if (leader == NULL && sim_chance(sim, 500000))
+		leader = whom_to_ask(sim);
 	if (leader != NULL && sim->operator.asked.request_id == 0)
 		ask_something(sim, leader);
 	sim_after(sim, sim_draw(sim, (SimRange) {SIM_MS, 2 * sim->options.change_every}),
@@ -287,8 +338,8 @@ sim_calm_bound(const SimOptions *options)
 }
 
 /*
- * Long after healing, when everybody follows.  With two voters the old leader is soon
- * back to vote, and may win; with a short lease nobody waits for its stream to end (L5).
+ * Long after healing, when everybody follows.  With a short lease somebody else may stand
+ * before the successor has won.
  */
 void
 sim_calm_switchover(Sim *sim)
@@ -296,13 +347,13 @@ sim_calm_switchover(Sim *sim)
 	SimNode    *leader = serving_leader(sim);
 
 	if (leader == NULL || sim->operator.asked.request_id != 0 ||
-		quorum_members_vote_count(&leader->core.hard.members) < 3 ||
+		quorum_members_vote_count(&leader->core.hard.members) < 2 ||
 		sim->options.lease < SIM_SECOND ||
 		sim->now + sim_calm_bound(&sim->options) >= sim->options.duration)
 		return;
 	sim->operator.calm_from = leader->index;
 	sim->operator.calm_to = QUORUM_NO_NODE;
-	if (!sim_ask(sim, QUORUM_ADMIN_SWITCHOVER, NULL, 2 * SIM_SECOND, false))
+	if (!sim_ask(sim, QUORUM_ADMIN_SWITCHOVER, NULL, 2 * SIM_SECOND, QUORUM_VOTER))
 		return;
 	sim->operator.calm = true;
 	sim->operator.calm_elections = sim->oracle.elections;

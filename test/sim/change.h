@@ -10,7 +10,9 @@
 /* change.c: requests that change the member set or the leader */
 extern void sim_prepare(Sim *sim, SimNode *node, const SimNode *source);
 extern void sim_invited(Sim *sim, SimNode *node, const SimBytes *bytes);
-extern bool sim_ask(Sim *sim, QuorumAdminType type, SimNode *node, SimTime limit, bool learner);
+extern bool sim_ask(Sim *sim, QuorumAdminType type, SimNode *node, SimTime limit,
+					QuorumMemberKind kind);
+extern void sim_force(Sim *sim, SimNode *node);
 extern void sim_operator(Sim *sim);
 extern void sim_outcome(Sim *sim, SimNode *node, const QuorumOutcome *outcome);
 extern void sim_calm_switchover(Sim *sim);
@@ -18,14 +20,15 @@ extern void sim_calm_switchover_check(Sim *sim);
 extern SimTime sim_calm_bound(const SimOptions *options);
 
 /* sets.c: the oracle on member sets */
-extern uint32_t sim_voters(const QuorumMemberSet *set);
-extern uint32_t sim_members(const QuorumMemberSet *set);
-extern int	sim_bits(uint32_t mask);
 extern void sim_check_set(Sim *sim, SimNode *node, const QuorumView *view);
 extern void sim_check_outcome(Sim *sim, QuorumNodeId id, QuorumAdminType type);
-extern void sim_check_hand_over(Sim *sim, SimNode *node, const QuorumAction *action);
-extern void sim_check_rewind(Sim *sim, SimNode *node, const QuorumAction *action);
-extern bool sim_no_majority_is_whole(Sim *sim);
+extern void sim_check_hand_over(Sim *sim, SimNode *node, const QuorumMessage *resign);
+extern void sim_check_rewind(Sim *sim, SimNode *node);
 extern void sim_check_converged(Sim *sim);
+
+/* elect.c: the oracle on elections */
+extern void sim_check_winner(Sim *sim, const SimNode *node, const QuorumView *view);
+extern void sim_check_outvoted(Sim *sim, const SimCommit *commit);
+extern bool sim_nobody_can_serve(const Sim *sim);
 
 #endif							/* SIM_CHANGE_H */

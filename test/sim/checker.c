@@ -127,28 +127,26 @@ sim_check_send(Sim *sim, SimNode *node, const QuorumMessage *message)
 
 /* ---- publish: S1, S6 ---------------------------------------------------- */
 
-/* How many of the rule hold, durable, a record that this node wrote in its term? */
-static int
-holders_of_term(const Sim *sim, const SimNode *node, const QuorumSyncRule *rule, QuorumTerm term)
+/* Who holds, durable, a record that this node wrote in its term? */
+static uint32_t
+holders_of_term(const Sim *sim, const SimNode *node, QuorumTerm term)
 {
 	const SimLog *log = &node->log;
 	SimCommit	first = {log->count, 0, 0};
-	int			holders = 0;
+	uint32_t	holders = 0;
 
 	while (first.index > 0 && log->records[first.index - 1].tli == term)
 		first.index--;
 	if (first.index == log->count)
-		return -1;
+		return 0;
 	first.end = log->records[first.index].end;
 	first.hash = log->records[first.index].hash;
-	if (first.end > log->flush)
-		return -1;
-	for (int i = 0; i < rule->count; i++)
+	for (int i = 0; i < sim->options.nodes; i++)
 	{
-		const SimNode *other = &sim->nodes[rule->ids[i] - 1];
+		const SimNode *other = &sim->nodes[i];
 
 		if (sim_log_holds(&other->log, other->log.flush, &first))
-			holders++;
+			holders |= UINT32_C(1) << i;
 	}
 	return holders;
 }
@@ -178,8 +176,7 @@ check_election(Sim *sim, const SimNode *winner, QuorumTerm term)
 void
 sim_check_publish(Sim *sim, SimNode *node, const QuorumView *view)
 {
-	int			voters;
-	QuorumSyncRule rule;
+	SimSet		set = sim_set_of(&node->core.hard.members);
 
 	if (view->role == QUORUM_ROLE_LEADER)
 	{
@@ -188,12 +185,13 @@ sim_check_publish(Sim *sim, SimNode *node, const QuorumView *view)
 		if (*leader != QUORUM_NO_NODE && *leader != node->id)
 			sim_fail(sim, SIM_SAFETY, "S1: nodes %u and %u both lead term %u", *leader,
 					 node->id, view->term);
-		if (sim->oracle.gone[node->index])
-			sim_fail(sim, SIM_SAFETY, "M8: node %u was removed and leads term %u", node->id,
-					 view->term);
 		if (*leader == QUORUM_NO_NODE)
 		{
+			if (sim->oracle.gone[node->index])
+				sim_fail(sim, SIM_SAFETY, "M8: node %u was removed and leads term %u", node->id,
+						 view->term);
 			check_election(sim, node, view->term);
+			sim_check_winner(sim, node, view);
 			sim->oracle.elections++;
 			sim->oracle.elected_at = sim->now;
 		}
@@ -203,14 +201,12 @@ sim_check_publish(Sim *sim, SimNode *node, const QuorumView *view)
 		return;
 	if (view->role != QUORUM_ROLE_LEADER || node->phase != QUORUM_PHASE_PRIMARY)
 		sim_fail(sim, SIM_SAFETY, "S6: node %u opens its gate and is no leader", node->id);
-	voters = quorum_members_vote_count(&node->core.hard.members);
-	if (view->sync.need < voters / 2)
-		sim_fail(sim, SIM_SAFETY, "S6: node %u wants only %d of %d voters to hold a commit",
-				 node->id, view->sync.need, voters);
+	if (view->sync.need < sim_set_need(&set))
+		sim_fail(sim, SIM_SAFETY, "S6: node %u wants only %d others to hold a commit, of %d that "
+				 "are in", node->id, view->sync.need, sim_bits(set.in));
 
 	/* A change may begin in the same step, its joint rule is for commits only. */
-	quorum_members_sync_rule(&node->core.hard.members, node->id, &rule);
-	if (holders_of_term(sim, node, &rule, view->term) < rule.need)
+	if (sim_bits(holders_of_term(sim, node, view->term) & set.in) <= sim_set_need(&set))
 		sim_fail(sim, SIM_SAFETY,
 				 "S6: node %u opens its gate in term %u and no quorum holds a record of it",
 				 node->id, view->term);
@@ -276,8 +272,8 @@ void
 sim_check_commit(Sim *sim, SimNode *node, const SimCommit *commit)
 {
 	SimOracle  *oracle = &sim->oracle;
-	uint32_t	voters = node->shared.voters;
-	uint32_t	also = node->shared.also;
+	const SimSet *set = &node->shared.set;
+	const SimSet *also = &node->shared.also;
 	uint32_t	holders = 0;
 
 	if (oracle->tip.end != 0 && oracle->tip.index <= commit->index &&
@@ -293,11 +289,11 @@ sim_check_commit(Sim *sim, SimNode *node, const SimCommit *commit)
 		if (sim_log_holds(&other->log, other->log.flush, commit))
 			holders |= UINT32_C(1) << i;
 	}
-	if (sim_bits(holders & voters) <= sim_bits(voters) / 2 ||
-		sim_bits(holders & also) <= sim_bits(also) / 2)
+	if (sim_bits(holders & set->in) <= sim_set_need(set) ||
+		sim_bits(holders & also->in) <= sim_set_need(also))
 		sim_fail(sim, SIM_SAFETY,
-				 "S5: node %u acknowledges a commit at %llX that nodes %x hold, of voters %x",
-				 node->id, (unsigned long long) commit->end, holders, voters | also);
+				 "S5: node %u acknowledges a commit at %llX that nodes %x hold, of %x and %x",
+				 node->id, (unsigned long long) commit->end, holders, set->in, also->in);
 	if (commit->index > oracle->tip.index)
 		oracle->tip = *commit;
 	else
@@ -313,6 +309,7 @@ sim_check_commit(Sim *sim, SimNode *node, const SimCommit *commit)
 						 node->id, (unsigned long long) commit->end);
 		}
 	}
+	sim_check_outvoted(sim, commit);
 	oracle->tip_of[node->log.records[commit->index].tli] = *commit;
 	oracle->acked++;
 	oracle->acked_at = sim->now;

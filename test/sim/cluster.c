@@ -67,6 +67,7 @@ clear(Sim *sim)
 	sim->stream_ids = 0;
 	sim->payload = 0;
 	sim->healed = false;
+	sim->forced = false;
 	memset(&sim->operator, 0, sizeof(sim->operator));
 	sim->hash = UINT64_C(0xcbf29ce484222325);
 	sim->trace_count = 0;
@@ -91,7 +92,9 @@ make_hard_state(const SimOptions *options, QuorumHardState *hard)
 		QuorumMember *member = &hard->members.members[i];
 
 		member->id = (QuorumNodeId) i + 1;
-		member->kind = i < options->members - options->learners ? QUORUM_VOTER : QUORUM_LEARNER;
+		member->kind = i >= options->members - options->witnesses ? QUORUM_WITNESS :
+			i >= options->members - options->witnesses - options->learners ? QUORUM_LEARNER :
+			QUORUM_VOTER;
 		member->quorum_port = 7000;
 		member->pg_port = 5432;
 		memset(member->uuid, i + 1, sizeof(member->uuid));
@@ -120,12 +123,17 @@ make_node(Sim *sim, int index, QuorumHardState *hard)
 	node->config.priority = options->priority[index];
 	node->config.pg_port = 5432;
 	node->config.auto_rewind = options->auto_rewind;
+	node->config.strict = options->strict;
+	node->witness = index < options->members && index >= options->members - options->witnesses;
 	hard->node_id = node->id;
 	memset(hard->uuid, index + 1, sizeof(hard->uuid));
 	if (index < options->members)
 		sim_disk_format(node, hard);
-	sim_log_append(&node->log, 1, SIM_LSN_START, 0);
-	sim_log_cut(&node->log, SIM_LSN_START);
+	if (!node->witness)
+	{
+		sim_log_append(&node->log, 1, SIM_LSN_START, 0);
+		sim_log_cut(&node->log, SIM_LSN_START);
+	}
 	sim_history_add(sim, node, 0);
 	sim_boot(sim, node);
 }
@@ -319,7 +327,8 @@ sim_run_until(Sim *sim, SimTime until)
 	{
 		(void) sim_next(sim, &event);
 		sim->now = event.at;
-		sim->events++;
+		if (++sim->events > SIM_EVENTS_MAX)
+			sim_fail(sim, SIM_LIVENESS, "%ld events: somebody goes round in circles", sim->events);
 		handle(sim, &event);
 	}
 	sim->now = until;

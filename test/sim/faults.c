@@ -1,6 +1,6 @@
 /*
  * faults.c
- *	  What goes wrong, when, to whom; how it ends: healing, and what is demanded then.
+ *	  What goes wrong, when, to whom.
  */
 #include <string.h>
 
@@ -19,6 +19,12 @@ sim_kill_postmaster(Sim *sim, SimNode *node)
 
 	if (!node->postmaster)
 		return;
+	if (node->witness)
+	{
+		/* One process: nobody is left to say so. */
+		sim_node_dies(sim, node, false);
+		return;
+	}
 	sim_trace(sim, node, "postmaster killed");
 	node->postmaster = false;
 	event = sim_after(sim, sim_draw(sim, (SimRange) {100, 3 * SIM_MS}), SIM_EV_CLOSING, node);
@@ -40,11 +46,35 @@ sim_power_off(Sim *sim, SimNode *node)
 	sim_node_dies(sim, node, true);
 }
 
+/* Away for long: its cluster has to go on without it. */
+void
+sim_long_loss(Sim *sim, SimNode *node)
+{
+	node->down_until = sim->now + sim_draw(sim, sim->options.long_loss);
+	sim_trace(sim, node, "is lost for %lld ms",
+			  (long long) ((node->down_until - sim->now) / SIM_MS));
+	sim_node_dies(sim, node, sim_chance(sim, 500000));
+}
+
+/* Its state file is gone: it knows of no cluster, and is asked by none. */
+void
+sim_wipe(Sim *sim, SimNode *node)
+{
+	if (!node->witness || node->retired)
+		return;
+	sim_trace(sim, node, "loses its state");
+	node->retired = true;
+	sim_node_dies(sim, node, true);
+	node->state_size = 0;
+	if (sim->operator.dead == QUORUM_NO_NODE)
+		sim->operator.dead = node->id;
+}
+
 /* A process dies; the postmaster ends all others and starts them again. */
 void
 sim_backend_crash(Sim *sim, SimNode *node)
 {
-	if (!node->postmaster || !node->pg || node->doomed)
+	if (!node->postmaster || !node->pg || node->doomed || node->witness)
 		return;
 	sim_trace(sim, node, "a backend crashes");
 	node->stopping = node->stop_written = false;
@@ -61,6 +91,9 @@ sim_worker_kill(Sim *sim, SimNode *node)
 		return;
 	sim_trace(sim, node, "worker killed");
 	sim_worker_dies(sim, node);
+
+	/* When all die at one instant, a lock that the worker held is given back to nobody. */
+	sim_pg_hold(sim, node, false);
 	node->doomed = true;
 	sim_after(sim, sim_draw(sim, (SimRange) {0, 300 * SIM_MS}), SIM_EV_KILL, node)->life =
 		node->pg_life;
@@ -82,6 +115,7 @@ sim_worker_exit(Sim *sim, SimNode *node)
 	if (!node->worker || node->life != life)
 		return;
 	sim_worker_dies(sim, node);
+	sim_pg_hold(sim, node, false);
 	sim_after(sim, sim_draw(sim, (SimRange) {SIM_MS, SIM_SECOND}), SIM_EV_WORKER_START,
 			  node)->life = node->pg_life;
 }
@@ -148,16 +182,6 @@ sim_stop(Sim *sim, SimNode *node)
 			  node)->life = node->pg_life;
 }
 
-/* The core hands its term over: a planned stop, and the server starts again by itself. */
-void
-sim_hand_over(Sim *sim, SimNode *node)
-{
-	if (node->stopping || node->doomed)
-		return;
-	sim_stop(sim, node);
-	node->hand_over = node->stopping;
-}
-
 /* Walsenders wait until who is connected has flushed the shutdown checkpoint. */
 static bool
 last_wal_is_missing(const Sim *sim, const SimNode *source)
@@ -177,8 +201,6 @@ last_wal_is_missing(const Sim *sim, const SimNode *source)
 void
 sim_stopped(Sim *sim, SimNode *node)
 {
-	bool		in_place;
-
 	if (!node->stopping)
 		return;
 	if (node->phase == QUORUM_PHASE_PRIMARY && !node->stop_written)
@@ -201,10 +223,7 @@ sim_stopped(Sim *sim, SimNode *node)
 			return;
 		}
 	}
-	in_place = node->hand_over;
 	sim_node_dies(sim, node, false);
-	if (in_place)
-		sim_after(sim, sim_draw(sim, (SimRange) {SIM_MS, 100 * SIM_MS}), SIM_EV_BOOT, node);
 }
 
 /* ---- the draw ----------------------------------------------------------- */
@@ -217,6 +236,18 @@ pick(Sim *sim)
 	if (leader != NULL && sim_below(sim, 100) < sim->options.leader_bias)
 		return leader;
 	return &sim->nodes[sim_below(sim, sim->options.nodes)];
+}
+
+/* One witness at a time: whoever lacks its vote cannot stand the loss of another. */
+static void
+wipe_witness(Sim *sim)
+{
+	SimNode    *node = pick(sim);
+	SimNode    *leader = sim_leader(sim);
+
+	if (node->witness && sim->operator.dead == QUORUM_NO_NODE && leader != NULL &&
+		sim_bits(leader->disk_set.votes) > 2)
+		sim_wipe(sim, node);
 }
 
 static void
@@ -406,6 +437,12 @@ node_fault(Sim *sim, SimFault kind, SimNode *node)
 			node->disk_slow = true;
 			sim_after(sim, freeze_length(sim), SIM_EV_DISK_OK, node);
 			break;
+		case SIM_FAULT_LONG_LOSS:
+			sim_long_loss(sim, node);
+			break;
+		case SIM_FAULT_WIPE_WITNESS:
+			wipe_witness(sim);
+			break;
 		case SIM_FAULT_ALL_DOWN:
 			for (int i = 0; i < sim->options.nodes; i++)
 				sim_node_dies(sim, &sim->nodes[i], sim_chance(sim, 500000));
@@ -428,129 +465,4 @@ sim_fault_draw(Sim *sim)
 		node_fault(sim, kind, pick(sim));
 	sim_after(sim, sim_draw(sim, (SimRange) {SIM_MS, 2 * sim->options.fault_every}),
 			  SIM_EV_FAULT, NULL);
-}
-
-/* ---- liveness ----------------------------------------------------------- */
-
-/* How long after healing clients may have to wait, for good (docs/simulator.md). */
-SimTime
-sim_liveness_bound(const SimOptions *options)
-{
-	return options->boot.max + options->restart.max + 4 * options->lease +
-		2 * options->promote.max + 2 * options->rewind.max + options->promotion_limit +
-		2 * SIM_SECOND;
-}
-
-/* Everything that can be repaired is repaired; no more faults. */
-void
-sim_heal(Sim *sim)
-{
-	SimOptions *options = &sim->options;
-
-	sim_trace(sim, NULL, "healed");
-	sim->healed = true;
-	options->loss_ppm = options->duplicate_ppm = options->slow_ppm = options->crash_ppm = 0;
-	options->promotion_crash_ppm = options->stream_slow_ppm = 0;
-	sim_links_up(sim);
-	for (int i = 0; i < options->nodes; i++)
-	{
-		SimNode    *node = &sim->nodes[i];
-
-		node->disk_slow = false;
-		if (node->frozen_until != 0)
-			sim_thaw(sim, node);
-		if (!node->postmaster && !node->pg)
-			sim_boot(sim, node);
-	}
-	sim_after(sim, sim_liveness_bound(options), SIM_EV_DEADLINE, NULL);
-	if (options->change_every > 0)
-		sim_after(sim, sim_liveness_bound(options), SIM_EV_SWITCH_CHECK, NULL)->number = 1;
-}
-
-static void
-why_pending(const Sim *sim, char *text, size_t size)
-{
-	size_t		used = 0;
-
-	for (int i = 0; i < sim->options.nodes && used < size; i++)
-	{
-		const SimNode *node = &sim->nodes[i];
-		QuorumWalPos end = sim_log_end(&node->log);
-		static const char *const phases[] = {"starting", "standby", "primary"};
-
-		used += (size_t) snprintf(text + used, size - used, "\n     %u: %s %s t%u leader %u, %s at "
-								  "%u/%llX%s%s%s", node->id,
-								  node->worker ? "up" : "down", sim_role_name(node->core.role),
-								  node->core.hard.term, node->core.leader, phases[node->phase],
-								  end.tli, (unsigned long long) end.lsn,
-								  node->diverged ? ", diverged" : "",
-								  node->not_electable[0] != '\0' ? ", " : "",
-								  node->not_electable);
-	}
-}
-
-/*
- * Who can follow does: at the end nobody is left behind.  A voter that promised a later
- * term waits for the next election, which its leader owes it after some leases.
- */
-static void
-check_followers(Sim *sim)
-{
-	const SimOptions *options = &sim->options;
-	const SimNode *leader = sim_leader(sim);
-	uint32_t	members = leader == NULL ? 0 : sim_members(&leader->core.hard.members);
-	SimTime		calm = sim->now - sim->oracle.elected_at;
-	char		why[400];
-
-	for (int i = 0; i < options->nodes && leader != NULL; i++)
-	{
-		const SimNode *node = &sim->nodes[i];
-		SimTime		bound = options->boot.max + 2 * options->rewind.max + 2 * options->lease +
-			SIM_SECOND;
-
-		if (node->core.hard.term > leader->core.hard.term)
-			bound += 6 * options->lease;
-		if (sim_pg_serves(sim, node) || sim_stream_counts(sim, node) || calm < bound ||
-			(members >> i & 1) == 0 || node->retired || node->state_size == 0)
-			continue;
-		why_pending(sim, why, sizeof(why));
-		sim_fail(sim, SIM_LIVENESS, "node %u does not follow, long after healing:%s", node->id,
-				 why);
-	}
-}
-
-SimTime
-sim_election_bound(const SimOptions *options)
-{
-	return options->boot.max + 2 * options->lease + 2 * options->promote.max +
-		options->rewind.max + SIM_SECOND;
-}
-
-/*
- * A leader serves and commits succeed.  A leader may still give up its term to let a
- * node of a later one follow again, so a gap of one election is forgiven.
- */
-void
-sim_liveness_deadline(Sim *sim)
-{
-	const SimOptions *options = &sim->options;
-	SimTime		election = sim_election_bound(options);
-	SimTime		commit = 20 * options->commit_every + 200 * SIM_MS;
-	char		why[400];
-
-	if ((sim->now - sim->oracle.served_at > election ||
-		 sim->now - sim->oracle.acked_at > election + commit) && !sim_no_majority_is_whole(sim))
-	{
-		why_pending(sim, why, sizeof(why));
-		sim_fail(sim, SIM_LIVENESS, "no leader %lld ms after healing:%s",
-				 (long long) ((sim->now - options->heal_at) / SIM_MS), why);
-	}
-	if (sim->now + SIM_SECOND < options->duration)
-		sim_after(sim, SIM_SECOND, SIM_EV_DEADLINE, NULL);
-	else
-	{
-		check_followers(sim);
-		if (sim->now - sim->oracle.elected_at > election)
-			sim_check_converged(sim);
-	}
 }

@@ -25,6 +25,7 @@ sim_clock(const Sim *sim, const SimNode *node)
 
 	now.mono = clock->base_mono + passed + passed * clock->ppm / 1000000;
 	now.boot = now.mono + clock->suspended;
+	now.wall = SIM_WALL_START + sim->now;
 	return now;
 }
 
@@ -64,6 +65,8 @@ do_fence(void *arg, const QuorumFence *fence)
 	node->shared.fence_term = fence->term;
 	if (!fence->gate_may_stay_open)
 		node->shared.gate_open = false;
+	if (fence->hold_wal)
+		sim_pg_hold(sim, node, true);
 	if (node->stream.state != SIM_STREAM_NONE && node->stream.term < fence->term)
 	{
 		SimEvent   *event = sim_after(sim, sim_draw(sim, (SimRange) {0, 5 * SIM_MS}),
@@ -95,10 +98,13 @@ static bool
 do_persist(void *arg, const QuorumHardState *hard)
 {
 	Driver	   *driver = arg;
+	bool		written;
 
 	sim_check_persist(driver->sim, driver->node, hard);
 	sim_stream_hurry(driver->sim, driver->node);
-	return sim_disk_write(driver->sim, driver->node, hard);
+	written = sim_disk_write(driver->sim, driver->node, hard);
+	sim_check_outvoted(driver->sim, &driver->sim->oracle.tip);
+	return written;
 }
 
 static bool
@@ -109,6 +115,7 @@ do_send(void *arg, const QuorumMessage *message)
 	if (crash_now(driver))
 		return false;
 	sim_check_send(driver->sim, driver->node, message);
+	sim_check_hand_over(driver->sim, driver->node, message);
 	sim_send(driver->sim, driver->node, message);
 	return true;
 }
@@ -134,8 +141,7 @@ do_act(void *arg, const QuorumAction *action)
 			sim_probe(sim, node, &sim->nodes[action->peer - 1]);
 			break;
 		case QUORUM_ACTION_HAND_OVER:
-			sim_check_hand_over(sim, node, action);
-			sim_hand_over(sim, node);
+			sim_restart_in_place(sim, node, sim_draw(sim, (SimRange) {0, 150 * SIM_MS}));
 			break;
 		case QUORUM_ACTION_REWIND:
 			sim_rewind_itself(sim, node, action);
@@ -167,9 +173,15 @@ do_publish(void *arg, const QuorumView *view)
 	node->shared.term = view->term;
 	node->shared.role = view->role;
 	node->shared.leader = view->leader;
+	if (!view->hold_wal)
+		sim_pg_hold(sim, node, false);
 	node->shared.gate_open = view->gate_open;
 	node->shared.lease_until = view->lease_until_boot;
+
+	/* A rule for commits is a leader's: what another one makes of its set holds nothing. */
 	node->shared.sync = view->sync;
+	if (view->role != QUORUM_ROLE_LEADER && sim->options.broken != SIM_BREAK_ANY_RULE)
+		node->shared.sync = (QuorumSyncRule) {.need = QUORUM_MAX_NODES + 1};
 	memcpy(node->not_electable, view->not_electable, sizeof(node->not_electable));
 	sim_stream_follow(sim, node);
 	sim_pg_release(sim, node);
@@ -211,6 +223,7 @@ sim_drive(Sim *sim, SimNode *node)
 	Driver		driver = {sim, node};
 
 	node->busy = 0;
+	sim->caught_up = node->core.caught_up_lsn;
 	sim->event.now = sim_clock(sim, node);
 	sim_hash(sim, (uint64_t) sim->now << 8 | (uint64_t) node->id << 4 |
 			 (uint64_t) sim->event.type);
@@ -234,12 +247,15 @@ sim_facts(const Sim *sim, const SimNode *node, QuorumFacts *facts)
 	memset(facts, 0, sizeof(*facts));
 	facts->phase = node->phase;
 	facts->fence_term = node->shared.fence_term;
+	if (node->witness)
+		return;
 	facts->newest_tli = sim_history_newest(sim, node);
 	facts->promotable = node->phase == QUORUM_PHASE_STANDBY && sim_promotable(sim, node);
 	facts->promotion_failed = node->promotion_failed;
 	facts->sync_ready = true;
 	if (node->phase == QUORUM_PHASE_PRIMARY)
 	{
+		facts->wal_held = node->shared.hold_wal && !node->flushing;
 		facts->position = sim_log_raw(&node->log, node->log.flush);
 		facts->replay_lsn = node->log.flush;
 	}
@@ -430,6 +446,11 @@ sim_boot(Sim *sim, SimNode *node)
 {
 	if (node->postmaster || node->pg || node->worker || node->retired || node->state_size == 0)
 		return;
+	if (sim->now < node->down_until)
+	{
+		sim_at(sim, node->down_until, SIM_EV_BOOT, node);
+		return;
+	}
 	if (!node->host_up)
 	{
 		node->host_up = true;
@@ -454,7 +475,6 @@ sim_node_dies(Sim *sim, SimNode *node, bool power)
 	node->postmaster = false;
 	node->frozen_until = 0;
 	node->stopping = node->stop_written = false;
-	node->hand_over = false;
 	node->doomed = false;
 	sim_worker_dies(sim, node);
 	if (node->pg)

@@ -16,14 +16,11 @@
 bool
 sim_somebody_recovers(Sim *sim)
 {
-	QuorumHardState disk;
-
 	for (int i = 0; i < sim->options.nodes; i++)
 	{
-		if (sim->nodes[i].state_size == 0 || sim->nodes[i].retired)
-			continue;
-		sim_disk_read(sim, &sim->nodes[i], &disk);
-		if (disk.recovering)
+		const SimNode *node = &sim->nodes[i];
+
+		if (node->state_size > 0 && !node->retired && node->disk_recovering)
 			return true;
 	}
 	return false;
@@ -51,6 +48,7 @@ cut_back(Sim *sim, SimNode *node, int keep, bool deep, const char *who)
 {
 	QuorumHardState disk;
 	QuorumWalPos end;
+
 	if (deep)
 		keep -= sim_below(sim, keep < 30 ? keep : 30);
 	end.tli = node->log.records[keep - 1].tli;
@@ -128,7 +126,7 @@ sim_rewind_itself(Sim *sim, SimNode *node, const QuorumAction *action)
 
 	if (node->doomed || sim->now < node->rewind_again_at)
 		return;
-	sim_check_rewind(sim, node, action);
+	sim_check_rewind(sim, node);
 	node->rewind_again_at = sim->now + sim_draw(sim, sim->options.rewind);
 	if (sim_chance(sim, sim->options.rewind_fails_ppm))
 		works = false;

@@ -16,7 +16,7 @@ sim_fault_name(SimFault fault)
 		"kill-postmaster", "kill-all", "power", "backend-crash", "worker-kill", "worker-exit",
 		"freeze", "suspend", "stop", "isolate", "send-only", "receive-only", "halves", "ring",
 		"one-link", "slow-disk", "all-down", "stream-cut", "control-cut", "data-cut",
-		"worker-freeze"
+		"worker-freeze", "long-loss", "wipe-witness"
 	};
 
 	return names[fault];
@@ -27,7 +27,7 @@ sim_break_name(SimBreak broken)
 {
 	static const char *const names[] = {
 		"none", "ack-fence", "ack-timeline", "ledger", "boot-primary", "gate-check", "persist",
-		"log-start"
+		"log-start", "any-rule"
 	};
 
 	return names[broken];
@@ -86,6 +86,8 @@ draw_server(SimOptions *options, QuorumRandom *random)
 		options->promotion_crash_ppm = (int) between(random, 10000, 300000);
 	options->restart.min = 10 * SIM_MS;
 	options->restart.max = options->restart.min + skewed(random, 100 * SIM_MS, 5 * SIM_SECOND);
+	options->long_loss.min = options->lease;
+	options->long_loss.max = options->lease + skewed(random, SIM_SECOND, 15 * SIM_SECOND);
 	options->rewind.min = 100 * SIM_MS;
 	options->rewind.max = options->rewind.min + skewed(random, 200 * SIM_MS, 3 * SIM_SECOND);
 	options->deep_rewind_ppm = one_in(random, 2) ? 500000 : 0;
@@ -101,6 +103,8 @@ draw_faults(SimOptions *options, QuorumRandom *random)
 		options->weight[i] = one_in(random, 3) ? (int) between(random, 1, 10) : 0;
 	if (options->weight[SIM_FAULT_ALL_DOWN] > 2)
 		options->weight[SIM_FAULT_ALL_DOWN] = 2;
+	if (options->weight[SIM_FAULT_WIPE_WITNESS] > 2)
+		options->weight[SIM_FAULT_WIPE_WITNESS] = 2;
 	options->fault_every = skewed(random, 100 * SIM_MS, 4 * SIM_SECOND);
 	options->leader_bias = (int) between(random, 0, 90);
 	if (one_in(random, 3))
@@ -126,6 +130,29 @@ draw_changes(SimOptions *options, QuorumRandom *random)
 	options->learners = options->members > 2 && one_in(random, 4) ? 1 : 0;
 	for (int i = 0; i < options->nodes; i++)
 		options->priority[i] = one_in(random, 3) ? (uint8_t) between(random, 0, 255) : 100;
+}
+
+/* In a quarter of the runs there are witnesses, and somebody is away for long. */
+static void
+draw_witnesses(SimOptions *options, QuorumRandom *random)
+{
+	static const struct
+	{
+		int			data;
+		int			witnesses;
+	}			shapes[] = {{2, 1}, {2, 1}, {2, 1}, {2, 1}, {4, 1}, {4, 1}, {3, 1}, {4, 2}, {3, 2}};
+	int			shape = (int) between(random, 0, (int) (sizeof(shapes) / sizeof(shapes[0])) - 1);
+
+	if (!one_in(random, 4))
+		return;
+	options->witnesses = shapes[shape].witnesses;
+	options->members = shapes[shape].data + options->witnesses;
+	options->learners = 0;
+	if (options->change_every == 0)
+		options->nodes = options->members;
+	options->strict = one_in(random, 10);
+	if (options->weight[SIM_FAULT_LONG_LOSS] == 0 && !one_in(random, 3))
+		options->weight[SIM_FAULT_LONG_LOSS] = (int) between(random, 1, 10);
 }
 
 void
@@ -155,6 +182,7 @@ sim_options_draw(SimOptions *options, uint64_t seed, SimTime duration)
 	draw_server(options, random);
 	draw_faults(options, random);
 	draw_changes(options, random);
+	draw_witnesses(options, random);
 }
 
 static void
@@ -167,8 +195,9 @@ print_range(FILE *to, const char *name, SimRange range)
 void
 sim_options_print(const SimOptions *options, FILE *to)
 {
-	fprintf(to, "sim: seed=0x%llx nodes=%d learners=%d lease=%lldms heartbeat=%lldms limit=%llds\n",
-			(unsigned long long) options->seed, options->members, options->learners,
+	fprintf(to, "sim: seed=0x%llx nodes=%d learners=%d witnesses=%d%s lease=%lldms heartbeat=%lldms "
+			"limit=%llds\n", (unsigned long long) options->seed, options->members,
+			options->learners, options->witnesses, options->strict ? " strict" : "",
 			(long long) (options->lease / SIM_MS), (long long) (options->heartbeat / SIM_MS),
 			(long long) (options->promotion_limit / SIM_SECOND));
 	fprintf(to, "    ");

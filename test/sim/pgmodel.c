@@ -18,6 +18,13 @@ sim_pg_boot(Sim *sim, SimNode *node)
 {
 	QuorumTerm	keep = sim_log_end(&node->log).tli;
 
+	if (node->witness)
+	{
+		/* A daemon with a state file: it has nothing to read. */
+		node->phase = QUORUM_PHASE_STANDBY;
+		return;
+	}
+
 	/* R16: a history file stays when WAL of its timeline is here, if only a part of a record. */
 	if (node->log.count > 0)
 		keep = node->log.records[node->log.count - 1].tli;
@@ -47,14 +54,14 @@ sim_pg_booted(Sim *sim, SimNode *node)
 	sim_stream_follow(sim, node);
 }
 
-/* Startup, walsenders and backends are gone; what WAL they leave is drawn. */
-void
-sim_pg_dies(Sim *sim, SimNode *node, bool power)
+/* What WAL its processes leave is drawn. */
+static void
+tail_is_lost(Sim *sim, SimNode *node, bool power)
 {
 	SimLog	   *log = &node->log;
 	QuorumLsn	keep = log->write;
 
-	if (node->phase == QUORUM_PHASE_PRIMARY)
+	if (node->phase == QUORUM_PHASE_PRIMARY && (node->flushing || !node->shared.hold_wal))
 		keep = log->records[log->count - 1].end;
 	if ((power || node->phase == QUORUM_PHASE_PRIMARY) && keep > log->flush)
 		keep = (QuorumLsn) quorum_random_between(&sim->random, (int64_t) log->flush,
@@ -65,7 +72,14 @@ sim_pg_dies(Sim *sim, SimNode *node, bool power)
 	log->write = log->records[log->count - 1].end;
 	if (log->flush > log->write)
 		log->flush = log->write;
+}
 
+/* Startup, walsenders and backends are gone. */
+void
+sim_pg_dies(Sim *sim, SimNode *node, bool power)
+{
+	if (!node->witness)
+		tail_is_lost(sim, node, power);
 	node->pg = false;
 	node->pg_life++;
 	node->phase = QUORUM_PHASE_STARTING;
@@ -181,7 +195,7 @@ start_flush(Sim *sim, SimNode *node)
 	QuorumLsn	before = log->count > 1 ? log->records[log->count - 2].end : 0;
 	SimEvent   *event;
 
-	if (node->flushing || log->flush >= target)
+	if (node->flushing || log->flush >= target || node->shared.hold_wal)
 		return;
 	if (before < log->flush)
 		before = log->flush;
@@ -203,9 +217,26 @@ sim_pg_flushed(Sim *sim, SimNode *node, QuorumLsn upto)
 	if (upto > node->log.flush)
 		node->log.flush = upto;
 	node->log.write = node->log.flush;
+	if (node->shared.hold_wal)
+		sim_facts_changed(sim, node);
 	start_flush(sim, node);
 	sim_stream_send(sim, node);
 	sim_pg_release(sim, node);
+}
+
+/*
+ * The lock that every write of WAL needs.  A flush under way has it and ends first; what
+ * is in memory only waits, or is lost.
+ */
+void
+sim_pg_hold(Sim *sim, SimNode *node, bool hold)
+{
+	if (node->shared.hold_wal == hold)
+		return;
+	node->shared.hold_wal = hold;
+	sim_facts_changed(sim, node);
+	if (!hold && node->pg && node->phase == QUORUM_PHASE_PRIMARY)
+		start_flush(sim, node);
 }
 
 static void

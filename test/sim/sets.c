@@ -8,6 +8,8 @@
  *	M4	a change is over when a majority of the new voters store it and no majority of
  *		the old ones is without it; what was reported as done is never undone
  *	M5	who becomes a voter holds what the quorum held one heartbeat ago
+ *	Y1	at most as many are left out as there are witnesses, never the leader
+ *	Y6	nobody is when commits are to be strict
  *	T2	the gate is shut and the target holds what was flushed before a hand-over
  *	W1	a rewind leaves a majority of voters that do not recover, or is the only one
  *	W2	it is durable that the node recovers before its log is cut
@@ -26,50 +28,65 @@ sim_bits(uint32_t mask)
 	return __builtin_popcount(mask);
 }
 
-uint32_t
-sim_voters(const QuorumMemberSet *set)
+SimSet
+sim_set_of(const QuorumMemberSet *set)
 {
-	uint32_t	mask = 0;
+	SimSet		mine = {.id = set->id};
 
 	for (int i = 0; i < set->count; i++)
 	{
-		if (set->members[i].kind == QUORUM_VOTER)
-			mask |= UINT32_C(1) << (set->members[i].id - 1);
+		const QuorumMember *member = &set->members[i];
+		uint32_t	bit = UINT32_C(1) << (member->id - 1);
+
+		mine.members |= bit;
+		if (member->kind == QUORUM_VOTER || member->kind == QUORUM_WITNESS)
+			mine.votes |= bit;
+		if (member->kind == QUORUM_VOTER)
+			mine.data |= bit;
+		if (member->kind == QUORUM_VOTER && !member->left_out)
+			mine.in |= bit;
 	}
-	return mask;
+	return mine;
 }
 
-uint32_t
-sim_members(const QuorumMemberSet *set)
+int
+sim_set_need(const SimSet *set)
 {
-	uint32_t	mask = 0;
+	int			need = sim_bits(set->votes) / 2 - sim_bits(set->data & ~set->in);
 
-	for (int i = 0; i < set->count; i++)
-		mask |= UINT32_C(1) << (set->members[i].id - 1);
-	return mask;
+	if (need > sim_bits(set->in) - 1)
+		need = sim_bits(set->in) - 1;
+	return need > 0 ? need : 0;
+}
+
+int
+sim_set_majority(const SimSet *set)
+{
+	return sim_bits(set->votes) / 2 + 1;
 }
 
 static int
-majority(uint32_t voters)
+majority(uint32_t votes)
 {
-	return sim_bits(voters) / 2 + 1;
+	return sim_bits(votes) / 2 + 1;
 }
 
-/* Who of these has, on disk, a set that is at least (or at most) as new? */
+/*
+ * Who of these has, on disk, a set that is at least (or at most) as new?  A witness that
+ * lost its state stored what it did and votes for nobody any more.
+ */
 static uint32_t
-storing(Sim *sim, uint32_t who, QuorumSetId id, bool newer)
+storing(const Sim *sim, uint32_t who, QuorumSetId id, bool newer)
 {
 	uint32_t	mask = 0;
 
 	for (int i = 0; i < sim->options.nodes; i++)
 	{
-		QuorumHardState disk;
 		int			order;
 
-		if ((who >> i & 1) == 0 || sim->nodes[i].state_size == 0)
+		if ((who >> i & 1) == 0 || (sim->nodes[i].state_size == 0 && !newer))
 			continue;
-		sim_disk_read(sim, &sim->nodes[i], &disk);
-		order = quorum_set_id_compare(disk.members.id, id);
+		order = quorum_set_id_compare(sim->nodes[i].disk_set.id, id);
 		if (order == 0 || (order > 0) == newer)
 			mask |= UINT32_C(1) << i;
 	}
@@ -86,58 +103,55 @@ may_be_disjoint(uint32_t a, uint32_t b)
 }
 
 static bool
-can_elect(Sim *sim, uint32_t voters, QuorumSetId id)
+can_elect(const Sim *sim, const SimSet *set)
 {
-	return sim_bits(storing(sim, voters, id, false)) >= majority(voters);
+	return sim_bits(storing(sim, set->votes, set->id, false)) >= sim_set_majority(set);
 }
 
 static void
-remember_set(Sim *sim, const SimNode *node, QuorumSetId id, uint32_t voters)
+remember_set(Sim *sim, const SimNode *node, const SimSet *set)
 {
 	SimOracle  *oracle = &sim->oracle;
 	int			own = -1;
 
 	for (int i = 0; i < oracle->set_count; i++)
 	{
-		if (oracle->sets[i].voters == voters)
+		const SimSet *other = &oracle->sets[i];
+
+		if (other->votes == set->votes)
 			own = i;
-		else if (may_be_disjoint(voters, oracle->sets[i].voters) &&
-				 can_elect(sim, voters, id) &&
-				 can_elect(sim, oracle->sets[i].voters, oracle->sets[i].id))
+		else if (may_be_disjoint(set->votes, other->votes) && can_elect(sim, set) &&
+				 can_elect(sim, other))
 			sim_fail(sim, SIM_SAFETY,
 					 "M1: node %u makes set %u.%u of voters %x while voters %x of set %u.%u "
-					 "can elect too", node->id, id.term, id.version, voters,
-					 oracle->sets[i].voters, oracle->sets[i].id.term,
-					 oracle->sets[i].id.version);
+					 "can elect too", node->id, set->id.term, set->id.version, set->votes,
+					 other->votes, other->id.term, other->id.version);
 	}
 	if (own < 0 && oracle->set_count == SIM_SETS_MAX)
 		return;
 	if (own < 0)
 		own = oracle->set_count++;
-	oracle->sets[own].voters = voters;
-	oracle->sets[own].id = id;
+	oracle->sets[own] = *set;
 }
 
 /* Counted as if a node that rewound itself still held what it lost. */
 static void
-check_held(Sim *sim, const SimNode *node, uint32_t voters)
+check_held(Sim *sim, const SimNode *node, const SimSet *set)
 {
-	int			held = 0;
+	uint32_t	held = 0;
 
 	for (int i = 0; i < sim->options.nodes; i++)
 	{
 		const SimNode *other = &sim->nodes[i];
-		QuorumHardState disk;
 
-		if ((voters >> i & 1) == 0 || other->state_size == 0)
-			continue;
-		sim_disk_read(sim, other, &disk);
-		if (disk.recovering || sim_log_holds(&other->log, other->log.flush, &sim->oracle.tip))
-			held++;
+		if (other->state_size > 0 &&
+			(other->disk_recovering ||
+			 sim_log_holds(&other->log, other->log.flush, &sim->oracle.tip)))
+			held |= UINT32_C(1) << i;
 	}
-	if (held < majority(voters))
-		sim_fail(sim, SIM_SAFETY, "M3: node %u makes a set of voters %x, of whom %d hold the "
-				 "commit acknowledged at %llX", node->id, voters, held,
+	if (sim_bits(held & set->in) <= sim_set_need(set))
+		sim_fail(sim, SIM_SAFETY, "M3: node %u makes a set of voters %x, in %x, of whom %x hold "
+				 "the commit acknowledged at %llX", node->id, set->votes, set->in, held,
 				 (unsigned long long) sim->oracle.tip.end);
 }
 
@@ -155,56 +169,89 @@ check_undone(Sim *sim, const SimNode *node, uint32_t members)
 	}
 }
 
-static void
-check_new_set(Sim *sim, const SimNode *node, const QuorumView *view, uint32_t voters)
+/* Data voters that `set` leaves out and `before` does not, if nothing else differs; else 0. */
+static uint32_t
+left_out(const SimSet *before, const SimSet *set)
 {
-	const SimShared *before = &node->shared;
-	uint32_t	members = sim_members(&node->core.hard.members);
-	bool		led = before->role == QUORUM_ROLE_LEADER && before->term == view->term;
-	uint32_t	changed = before->voters ^ voters;
+	if (before->votes != set->votes || before->data != set->data || (set->in & ~before->in) != 0)
+		return 0;
+	return before->in & ~set->in;
+}
 
-	if (before->set_id.term != 0 && sim_bits(changed) > (led ? 1 : 0))
-		sim_fail(sim, SIM_SAFETY, "M2: node %u makes voters %x of voters %x", node->id, voters,
-				 before->voters);
-	if (led && changed != 0 && !before->gate_open)
+/* One is left out, another one taken in, and nothing else differs (Y7). */
+static bool
+exchanged(const SimSet *before, const SimSet *set)
+{
+	return before->votes == set->votes && before->data == set->data &&
+		sim_bits(before->in & ~set->in) == 1 && sim_bits(set->in & ~before->in) == 1;
+}
+
+static void
+check_new_set(Sim *sim, const SimNode *node, const QuorumView *view, const SimSet *set)
+{
+	const SimShared *shared = &node->shared;
+	const SimSet *before = &shared->set;
+	bool		led = shared->role == QUORUM_ROLE_LEADER && shared->term == view->term;
+	uint32_t	changed = (before->votes ^ set->votes) | (before->in ^ set->in);
+
+	if (sim->forced && !led)
+		return;					/* F2: whoever was forced to lead is the only voter */
+	if (before->id.term != 0 && sim_bits(changed) > (led ? 1 : 0) &&
+		!(led && exchanged(before, set)))
+		sim_fail(sim, SIM_SAFETY, "M2: node %u makes voters %x, in %x, of voters %x, in %x",
+				 node->id, set->votes, set->in, before->votes, before->in);
+	if (led && changed != 0 && !shared->gate_open && left_out(before, set) == 0 &&
+		!exchanged(before, set))
 		sim_fail(sim, SIM_SAFETY, "M1: node %u changes the voters with its gate shut", node->id);
-	if (led && changed != 0 && sim_bits(storing(sim, before->voters, before->set_id, true)) <
-		majority(before->voters))
+	if (led && changed != 0 &&
+		sim_bits(storing(sim, before->votes, before->id, true)) < sim_set_majority(before))
 		sim_fail(sim, SIM_SAFETY, "M1: node %u changes set %u.%u, which no majority stores",
-				 node->id, before->set_id.term, before->set_id.version);
+				 node->id, before->id.term, before->id.version);
+	if (sim_bits(set->data & ~set->in) > sim_bits(set->votes & ~set->data))
+		sim_fail(sim, SIM_SAFETY, "Y1: node %u leaves out %x of %x, of votes %x", node->id,
+				 set->data & ~set->in, set->data, set->votes);
+	if ((set->in >> node->index & 1) == 0)
+		sim_fail(sim, SIM_SAFETY, "Y1: node %u leads and is left out", node->id);
+	if (sim->options.strict && led && left_out(before, set) != 0)
+		sim_fail(sim, SIM_SAFETY, "Y6: node %u leaves out %x", node->id, left_out(before, set));
 	if (changed != 0)
-		check_held(sim, node, voters);
+		check_held(sim, node, set);
 	if (view->term >= sim->oracle.newest_term)
 	{
 		sim->oracle.newest_term = view->term;
-		sim->oracle.newest_members = members;
-		check_undone(sim, node, members);
+		sim->oracle.newest_members = set->members;
+		check_undone(sim, node, set->members);
 	}
 	if (changed != 0 || !led)
-		remember_set(sim, node, view->set_id, voters);
+		remember_set(sim, node, set);
 }
 
 /*
- * M5: at the moment when the leader decides.  When a heartbeat left in the same step,
- * caught_up_lsn is the next one's already, which is not what was decided by.
+ * M5, Y5: at the moment when the leader decides.  A heartbeat at the end of that step moves
+ * on what is decided by; one that opens the gate comes before.  Who takes the place of
+ * another one holds all there is (Y7).
  */
 static void
 check_new_voter(Sim *sim, const SimNode *node)
 {
-	uint32_t	fresh = sim_voters(&node->core.change.next) & ~sim_voters(&node->core.hard.members);
+	SimSet		now = sim_set_of(&node->core.hard.members);
+	SimSet		next = sim_set_of(&node->core.change.next);
+	uint32_t	fresh = next.in & ~now.in;
+	QuorumLsn	held = node->shared.gate_open ? sim->caught_up : node->core.caught_up_lsn;
 
-	if (node->core.heartbeat_at == node->core.now.mono + node->core.config.heartbeat_us)
-		return;
+	if (exchanged(&now, &next))
+		held = node->core.facts.position.lsn;
 	for (int i = 0; i < sim->options.nodes; i++)
 	{
 		const SimNode *other = &sim->nodes[i];
 
+		/* Who lost power since has lost the unfinished record at its end, no more. */
 		if ((fresh >> i & 1) != 0 &&
-			other->stream.state == SIM_STREAM_LIVE && other->stream.source == node->index &&
-			(other->log.flush < node->core.caught_up_lsn || node->core.caught_up_lsn == 0))
+			(held == 0 || sim_log_complete(&other->log, other->log.flush) <
+			 sim_log_complete(&node->log, held)))
 			sim_fail(sim, SIM_SAFETY, "M5: node %u lets node %u vote, which holds %llX of %llX",
 					 node->id, other->id, (unsigned long long) other->log.flush,
-					 (unsigned long long) node->core.caught_up_lsn);
+					 (unsigned long long) held);
 	}
 }
 
@@ -214,32 +261,31 @@ sim_check_set(Sim *sim, SimNode *node, const QuorumView *view)
 {
 	SimShared  *shared = &node->shared;
 	int			step = (int) node->core.change.step;
-	bool		same_id = quorum_set_id_compare(view->set_id, shared->set_id) == 0;
-	uint32_t	voters;
+	bool		same_id = quorum_set_id_compare(view->set_id, shared->set.id) == 0;
+	SimSet		set;
 
 	if (same_id && step == shared->change_step && view->set_committed == shared->set_committed)
 		return;
-	voters = sim_voters(&node->core.hard.members);
+	set = sim_set_of(&node->core.hard.members);
 	if (view->role == QUORUM_ROLE_LEADER)
 	{
 		if (!same_id)
-			check_new_set(sim, node, view, voters);
+			check_new_set(sim, node, view, &set);
 		if (step == QUORUM_CHANGE_WAIT_LSN && shared->change_step != step)
 			check_new_voter(sim, node);
 		if (same_id && step == QUORUM_CHANGE_NONE &&
 			shared->change_step == QUORUM_CHANGE_WAIT_SET &&
-			(sim_bits(storing(sim, voters, view->set_id, true)) < majority(voters) ||
-			 sim_bits(storing(sim, shared->also, view->set_id, true)) <=
-			 sim_bits(shared->also) - majority(shared->also)))
+			(sim_bits(storing(sim, set.votes, set.id, true)) < sim_set_majority(&set) ||
+			 sim_bits(storing(sim, shared->also.votes, set.id, true)) <=
+			 sim_bits(shared->also.votes) - sim_set_majority(&shared->also)))
 			sim_fail(sim, SIM_SAFETY, "M4: node %u ends the change to set %u.%u, of voters %x "
-					 "and %x only %x store it", node->id, view->set_id.term,
-					 view->set_id.version, voters, shared->also,
-					 storing(sim, voters | shared->also, view->set_id, true));
+					 "and %x only %x store it", node->id, set.id.term, set.id.version,
+					 set.votes, shared->also.votes,
+					 storing(sim, set.votes | shared->also.votes, set.id, true));
 	}
-	shared->set_id = view->set_id;
 	shared->set_committed = view->set_committed;
-	shared->voters = voters;
-	shared->also = step == QUORUM_CHANGE_WAIT_SET ? sim_voters(&node->core.change.old) : voters;
+	shared->set = set;
+	shared->also = step == QUORUM_CHANGE_WAIT_SET ? sim_set_of(&node->core.change.old) : set;
 	shared->change_step = step;
 }
 
@@ -260,90 +306,48 @@ sim_check_outcome(Sim *sim, QuorumNodeId id, QuorumAdminType type)
 				 "term %u knows nothing of it", id, sim->oracle.newest_term);
 }
 
-/* T2: when the server is asked to stop, the target holds all that was flushed. */
+/* T2: when a term is handed over, the successor holds all there will ever be of it. */
 void
-sim_check_hand_over(Sim *sim, SimNode *node, const QuorumAction *action)
+sim_check_hand_over(Sim *sim, SimNode *node, const QuorumMessage *resign)
 {
-	const SimNode *target = &sim->nodes[action->peer - 1];
+	const SimNode *target;
 
-	if (node->stopping || node->doomed)
+	if (resign->type != QUORUM_MSG_RESIGN || resign->resign != QUORUM_RESIGN_HANDED_OVER)
 		return;
+	target = &sim->nodes[resign->node_id - 1];
 	if (node->shared.gate_open)
 		sim_fail(sim, SIM_SAFETY, "T2: node %u hands over with its gate open", node->id);
+	if (!node->shared.hold_wal || node->flushing)
+		sim_fail(sim, SIM_SAFETY, "T2: node %u hands over and its log may grow", node->id);
 
 	/* A target that lost power since has lost the unfinished record at its end, no more. */
-	if (target->stream.state == SIM_STREAM_LIVE && target->stream.source == node->index &&
-		target->log.flush < node->core.transfer.lsn)
+	if (sim_log_complete(&target->log, target->log.flush) <
+		sim_log_complete(&node->log, node->log.flush))
 		sim_fail(sim, SIM_SAFETY, "T2: node %u hands over at %llX to node %u, which holds %llX",
-				 node->id, (unsigned long long) node->core.transfer.lsn, target->id,
+				 node->id, (unsigned long long) node->log.flush, target->id,
 				 (unsigned long long) target->log.flush);
-	if (node->core.transfer.lsn == 0)
-		sim_fail(sim, SIM_SAFETY, "T2: node %u hands over to node %u, which confirmed nothing",
-				 node->id, target->id);
 }
 
 /* ---- rewinds ------------------------------------------------------------ */
 
 void
-sim_check_rewind(Sim *sim, SimNode *node, const QuorumAction *action)
+sim_check_rewind(Sim *sim, SimNode *node)
 {
-	const SimNode *leader = &sim->nodes[action->peer - 1];
-	QuorumHardState disk;
-	uint32_t	voters;
+	uint32_t	voters = node->disk_set.votes;
 	int			recovering = 0;
 
-	sim_disk_read(sim, node, &disk);
-	if (!disk.recovering)
+	if (!node->disk_recovering)
 		sim_fail(sim, SIM_SAFETY, "W2: node %u rewinds itself and may vote", node->id);
-	voters = sim_voters(&disk.members);
 	for (int i = 0; i < sim->options.nodes; i++)
 	{
-		int			peer = quorum_members_find(&leader->core.hard.members, sim->nodes[i].id);
-
-		if ((voters >> i & 1) == 0 || sim->nodes[i].state_size == 0)
-			continue;
-		sim_disk_read(sim, &sim->nodes[i], &disk);
-
-		/* What its leader has not heard yet is forgiven it. */
-		if (disk.recovering && (i == node->index ||
-								(peer >= 0 && leader->core.peers[peer].recovering)))
+		if ((voters >> i & 1) != 0 && sim->nodes[i].state_size > 0 &&
+			sim->nodes[i].disk_recovering)
 			recovering++;
 	}
 	if (recovering > 1 && (voters >> node->index & 1) != 0 &&
 		sim_bits(voters) - recovering < majority(voters))
 		sim_fail(sim, SIM_LIVENESS, "W1: node %u rewinds itself, %d of %d voters recover",
 				 node->id, recovering, sim_bits(voters));
-}
-
-/*
- * Who recovers does not vote, who is dead for good neither.  When no majority of the newest
- * set is left, nobody can be elected: what W1 and the operator avoid, as far as they know.
- */
-bool
-sim_no_majority_is_whole(Sim *sim)
-{
-	QuorumHardState newest;
-	QuorumHardState disk;
-	int			whole = 0;
-
-	memset(&newest, 0, sizeof(newest));
-	for (int i = 0; i < sim->options.nodes; i++)
-	{
-		if (sim->nodes[i].state_size == 0 || sim->nodes[i].retired)
-			continue;
-		sim_disk_read(sim, &sim->nodes[i], &disk);
-		if (quorum_set_id_compare(disk.members.id, newest.members.id) > 0)
-			newest = disk;
-	}
-	for (int i = 0; i < sim->options.nodes; i++)
-	{
-		if (!quorum_members_votes(&newest.members, sim->nodes[i].id) || sim->nodes[i].retired)
-			continue;
-		sim_disk_read(sim, &sim->nodes[i], &disk);
-		if (!disk.recovering)
-			whole++;
-	}
-	return whole < quorum_members_majority(&newest.members);
 }
 
 /* ---- at the end --------------------------------------------------------- */
@@ -366,6 +370,11 @@ sim_check_converged(Sim *sim)
 
 		if (!node->worker || node->retired)
 			continue;
+
+		/* Who promised a later term cannot follow before the next election (E7). */
+		if (set->members[i].left_out && node->core.hard.term <= leader->core.hard.term)
+			sim_fail(sim, SIM_LIVENESS, "node %u is left out at the end, by node %u", node->id,
+					 leader->id);
 		if (quorum_set_id_compare(node->core.hard.members.id, set->id) != 0)
 			sim_fail(sim, SIM_LIVENESS, "node %u has set %u.%u at the end, its leader %u.%u",
 					 node->id, node->core.hard.members.id.term,

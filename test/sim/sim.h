@@ -26,10 +26,15 @@
 #define SIM_TRACE_LINES		60	/* shown when a seed fails */
 #define SIM_TRACE_WIDTH		160
 #define SIM_TERM_MAX		1024	/* a run that reaches this many terms fails */
+#define SIM_EVENTS_MAX		5000000 /* of one run; it has some 50,000 */
 #define SIM_SETS_MAX		256	/* sets of voters that the oracle tells apart */
+#define SIM_WALL_START		(1000000 * SIM_SECOND)	/* all nodes agree on it */
 #define SIM_LSN_START		UINT64_C(0x1000000)
 
 typedef int64_t SimTime;		/* virtual microseconds since the start of the run */
+
+#include "sets.h"
+#include "wal.h"
 
 /* Exit codes, and the kinds of failure of one seed. */
 typedef enum SimVerdict
@@ -64,6 +69,8 @@ typedef enum SimFault
 	SIM_FAULT_CONTROL_CUT,		/* quorum messages only (V14) */
 	SIM_FAULT_DATA_CUT,			/* streams only (V14) */
 	SIM_FAULT_WORKER_FREEZE,
+	SIM_FAULT_LONG_LOSS,		/* away for leases, with or without its power */
+	SIM_FAULT_WIPE_WITNESS,		/* a witness loses its state: it never takes part again */
 	SIM_FAULT_KINDS
 } SimFault;
 
@@ -78,6 +85,7 @@ typedef enum SimBreak
 	SIM_BREAK_GATE_CHECK,		/* clients do not look at the lease (S7) */
 	SIM_BREAK_PERSIST,			/* persist returns before it is durable (R1) */
 	SIM_BREAK_LOG_START,		/* the phase is standby before local WAL is read (R5) */
+	SIM_BREAK_ANY_RULE,			/* the rule of a node that does not lead counts, too (S5) */
 	SIM_BREAK_KINDS
 } SimBreak;
 
@@ -93,7 +101,9 @@ typedef struct SimOptions
 	uint64_t	seed;
 	int			nodes;			/* servers; those behind the members may be added */
 	int			members;		/* of the set at the start */
-	int			learners;		/* the last ones of them */
+	int			witnesses;		/* the last ones of them: votes without data */
+	int			learners;		/* the ones before */
+	bool		strict;			/* nobody is ever left out (Y6) */
 	SimTime		change_every;	/* mean, between requests of the operator; 0 = none */
 	int			refuse_ppm;		/* invitations that are answered with no */
 	int			absent_ppm;		/* servers that are added and do not answer */
@@ -117,6 +127,7 @@ typedef struct SimOptions
 	SimRange	start_stream;	/* between the history files and the first byte */
 	int			promotion_crash_ppm;	/* at each of its steps */
 	SimRange	restart;		/* how long a dead node stays dead */
+	SimRange	long_loss;		/* ... after a fault of that name */
 	SimRange	rewind;			/* a diverged node waits this long for its operator */
 	int			deep_rewind_ppm;	/* rewinds that lose more than they must */
 	SimTime		commit_every;
@@ -191,32 +202,7 @@ typedef struct SimEvent
 	SimBytes   *data;			/* owned; MESSAGE only */
 } SimEvent;
 
-/* ---- write-ahead log ---------------------------------------------------- */
-
-/* One record; hash covers it and everything before it, so it names the whole prefix. */
-typedef struct SimRecord
-{
-	QuorumLsn	end;
-	uint64_t	hash;
-	QuorumTerm	tli;
-} SimRecord;
-
-typedef struct SimLog
-{
-	SimRecord  *records;		/* the last one may be there in part only */
-	int			count;
-	int			capacity;
-	QuorumLsn	write;			/* bytes given to the operating system */
-	QuorumLsn	flush;			/* bytes that survive a loss of power */
-} SimLog;
-
-/* A timeline's history file: where it left its parent. */
-typedef struct SimHistory
-{
-	QuorumTerm	tli;
-	int			parent;			/* index in sim->histories; -1 = none */
-	QuorumLsn	begin;
-} SimHistory;
+/* ---- streams ------------------------------------------------------------ */
 
 typedef struct SimStream
 {
@@ -247,13 +233,6 @@ typedef struct SimHeld
 	QuorumLsn	flush;
 } SimHeld;
 
-typedef struct SimCommit
-{
-	int			index;			/* of its record */
-	QuorumLsn	end;
-	uint64_t	hash;
-} SimCommit;
-
 /* ---- a node ------------------------------------------------------------- */
 
 typedef struct SimClock
@@ -272,12 +251,12 @@ typedef struct SimShared
 	QuorumRole	role;
 	QuorumNodeId leader;
 	bool		gate_open;
+	bool		hold_wal;		/* the worker has the lock that every write of WAL needs */
 	QuorumTime	lease_until;	/* boot clock */
 	QuorumSyncRule sync;
-	QuorumSetId set_id;			/* zero = nothing published yet */
+	SimSet		set;			/* zero id = nothing published yet */
 	bool		set_committed;
-	uint32_t	voters;			/* of the set; a bit for each index */
-	uint32_t	also;			/* of the set before, while it counts too */
+	SimSet		also;			/* the set before, while it counts too */
 	int			change_step;
 } SimShared;
 
@@ -285,6 +264,7 @@ typedef struct SimNode
 {
 	QuorumNodeId id;
 	int			index;
+	bool		witness;		/* a vote and a state file, nothing else */
 
 	/* processes */
 	bool		host_up;
@@ -293,10 +273,10 @@ typedef struct SimNode
 	bool		worker;
 	bool		fresh;			/* a copy of the data, waits for its invitation */
 	bool		retired;		/* never starts again */
+	SimTime		down_until;		/* does not start before */
 	int			rewinding;		/* history to rewind to, plus one; 0 = none */
 	SimTime		rewind_again_at;
 	bool		stopping;		/* planned stop under way */
-	bool		hand_over;		/* ... and it starts again by itself */
 	SimTime		stop_limit;		/* streams are waited for no longer */
 	bool		stop_written;	/* its shutdown checkpoint is in the WAL */
 	bool		doomed;			/* a restart in place or a kill is on its way */
@@ -322,6 +302,8 @@ typedef struct SimNode
 	bool		disk_slow;
 	size_t		state_size;
 	uint8_t		state[QUORUM_ENCODED_MAX];
+	SimSet		disk_set;		/* what the state says, decoded */
+	bool		disk_recovering;
 
 	/* PostgreSQL */
 	SimShared	shared;
@@ -361,11 +343,7 @@ typedef struct SimOracle
 	QuorumWalPos acked_top[SIM_NODES];	/* longest log that a real ack told of; complete records */
 	SimCommit	tip;			/* newest acknowledged commit */
 	SimCommit	tip_of[SIM_TERM_MAX];	/* newest one written on each timeline */
-	struct
-	{
-		QuorumSetId id;			/* newest set with these voters */
-		uint32_t	voters;
-	}			sets[SIM_SETS_MAX];
+	SimSet		sets[SIM_SETS_MAX]; /* of sets with the same votes, the newest */
 	int			set_count;
 	bool		gone[SIM_NODES];	/* its removal was reported as done */
 	bool		added[SIM_NODES];	/* its joining was, and nobody asked for more */
@@ -390,6 +368,7 @@ typedef struct SimOperator
 	int			done;
 	int			failed;
 	QuorumNodeId dead;			/* a member that is dead for good and must go; 0 = none */
+	SimTime		paused_until;	/* by the longest pause that was asked for */
 	bool		calm;			/* the switchover after healing was asked for */
 	int			calm_from;		/* who led then */
 	QuorumNodeId calm_to;
@@ -417,10 +396,12 @@ typedef struct Sim
 	uint32_t	stream_ids;
 	uint64_t	payload;		/* no two records are alike */
 	bool		healed;
+	bool		forced;			/* an operator gave up what only the lost ones had (F1) */
 	SimOperator operator;
 	SimOracle	oracle;
 	QuorumScratch *scratch;
 	QuorumEvent event;			/* the one that is driven */
+	QuorumLsn	caught_up;		/* caught_up_lsn of its node before */
 
 	/* trace */
 	uint64_t	hash;
@@ -494,15 +475,7 @@ extern void sim_probe(Sim *sim, SimNode *from, SimNode *peer);
 extern void sim_probe_answer(Sim *sim, SimNode *from, SimNode *peer);
 extern bool sim_link_works(const Sim *sim, const SimNode *a, const SimNode *b);
 
-/* wal.c */
-extern void sim_log_append(SimLog *log, QuorumTerm tli, QuorumLsn end, uint64_t payload);
-extern int	sim_log_complete(const SimLog *log, QuorumLsn lsn);
-extern void sim_log_cut(SimLog *log, QuorumLsn lsn);
-extern void sim_log_copy(SimLog *to, const SimLog *from, QuorumLsn upto);
-extern QuorumWalPos sim_log_end(const SimLog *log);
-extern QuorumWalPos sim_log_raw(const SimLog *log, QuorumLsn lsn);
-extern bool sim_log_holds(const SimLog *log, QuorumLsn durable, const SimCommit *commit);
-extern bool sim_log_same(const SimLog *a, const SimLog *b, QuorumLsn lsn);
+/* wal.c: history files */
 extern int	sim_history_find(const Sim *sim, const SimNode *node, QuorumTerm tli);
 extern void sim_history_add(Sim *sim, SimNode *node, int history);
 extern void sim_history_forget(Sim *sim, SimNode *node, QuorumTerm above);
@@ -554,8 +527,12 @@ extern void sim_freeze(Sim *sim, SimNode *node, SimTime length, bool suspend);
 extern void sim_worker_freeze(Sim *sim, SimNode *node, SimTime length);
 extern void sim_thaw(Sim *sim, SimNode *node);
 extern void sim_stop(Sim *sim, SimNode *node);
-extern void sim_hand_over(Sim *sim, SimNode *node);
+extern void sim_pg_hold(Sim *sim, SimNode *node, bool hold);
 extern void sim_stopped(Sim *sim, SimNode *node);
+extern void sim_long_loss(Sim *sim, SimNode *node);
+extern void sim_wipe(Sim *sim, SimNode *node);
+
+/* liveness.c */
 extern void sim_heal(Sim *sim);
 extern SimTime sim_liveness_bound(const SimOptions *options);
 extern void sim_liveness_deadline(Sim *sim);

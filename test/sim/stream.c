@@ -29,7 +29,8 @@ stream_event(Sim *sim, SimNode *node, SimTime delay, SimEventType type)
 static bool
 may_stream(const SimNode *node)
 {
-	return node->pg && node->phase == QUORUM_PHASE_STANDBY && node->promoting == 0 &&
+	return node->pg && !node->witness && node->phase == QUORUM_PHASE_STANDBY &&
+		node->promoting == 0 &&
 		!node->stream_blocked && node->shared.leader != QUORUM_NO_NODE &&
 		node->shared.leader != node->id &&
 		!(node->diverged && node->diverged_term == node->shared.term);
@@ -231,13 +232,27 @@ start_stream_flush(Sim *sim, SimNode *node)
 		stream->flush_target;
 }
 
+/*
+ * Bytes on their way outlive the process that sent them.  They are looked up in its log,
+ * which is what it was until the next process begins, or a rewind cuts it.
+ */
+static bool
+bytes_are_there(const SimStream *stream, const SimNode *source, QuorumLsn upto)
+{
+	if (source->pg_life == stream->source_life)
+		return true;
+	return !source->pg && source->pg_life == stream->source_life + 1 &&
+		source->log.write >= upto;
+}
+
 void
 sim_stream_data(Sim *sim, SimNode *node, const SimEvent *event)
 {
 	SimStream  *stream = &node->stream;
 	SimNode    *source = &sim->nodes[stream->source];
 
-	if (stream->state != SIM_STREAM_LIVE || stream->id != event->id)
+	if (stream->state != SIM_STREAM_LIVE || stream->id != event->id ||
+		!bytes_are_there(stream, source, event->number))
 		return;
 	if (!sim_link_works(sim, node, source))
 	{
@@ -356,7 +371,8 @@ receive_early(Sim *sim, SimNode *node)
 		const SimEvent *event = &sim->queue[i];
 
 		if (event->type == SIM_EV_STREAM_DATA && event->node == node->index &&
-			event->id == stream->id && event->at < sim->now + 50 * SIM_MS)
+			event->id == stream->id && event->at < sim->now + 50 * SIM_MS &&
+			bytes_are_there(stream, source, event->number))
 			sim_log_copy(&node->log, &source->log, event->number);
 	}
 	start_stream_flush(sim, node);

@@ -85,6 +85,24 @@ trace_member_note(Sim *sim, const SimNode *node, const QuorumNote *note)
 		case QUORUM_NOTE_HAND_OVER_FAILED:
 			sim_trace(sim, node, "does not hand t%u over to %u", term, peer);
 			break;
+		case QUORUM_NOTE_LEFT_OUT:
+			sim_trace(sim, node, "goes on without %u in t%u", peer, term);
+			break;
+		case QUORUM_NOTE_TAKEN_IN:
+			sim_trace(sim, node, "takes %u in again in t%u", peer, term);
+			break;
+		case QUORUM_NOTE_PAUSED:
+			sim_trace(sim, node, "paused in t%u", term);
+			break;
+		case QUORUM_NOTE_RESUMED:
+			sim_trace(sim, node, "the pause is over in t%u", term);
+			break;
+		case QUORUM_NOTE_FORCED:
+			sim_trace(sim, node, "is made leader by force in t%u", term);
+			break;
+		case QUORUM_NOTE_MEMBER_LEARNER:
+			sim_trace(sim, node, "member %u is a learner in t%u", peer, term);
+			break;
 		default:
 			sim_trace(sim, node, "note %d: %u in t%u", (int) note->type, peer, term);
 			break;

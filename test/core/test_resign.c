@@ -1,0 +1,137 @@
+/*
+ * test_resign.c
+ *	  When a leader with a lease gives its term up: G1-G3, and when it does not.
+ */
+#include "harness.h"
+
+static TestHost host;
+
+static void
+ack_from(QuorumNodeId from, QuorumTerm stream_term, bool diverged, bool space_low)
+{
+	QuorumMessage message = test_from(&host, from, QUORUM_MSG_HEARTBEAT_ACK, 2);
+
+	message.sent_at = host.now.boot;
+	message.lease_us = LEASE;
+	message.stream_term = stream_term;
+	message.stream_flush = stream_term == 0 ? 0 : 1090;
+	message.diverged = diverged;
+	message.space_low = space_low;
+	(void) test_message(&host, &message);
+}
+
+static void
+serving_leader(void)
+{
+	test_host_init(&host, 3);
+	test_become_leader(&host);
+	host.facts.phase = QUORUM_PHASE_PRIMARY;
+	host.facts.position = (QuorumWalPos) {2, 1090};
+	host.facts.newest_tli = 2;
+	host.facts.fence_term = 2;
+	(void) test_facts(&host);
+	ack_from(2, 2, false, false);
+	ack_from(3, 2, false, false);
+}
+
+/* Both others acknowledge heartbeats twice per lease, and stream or not. */
+static void
+leases_pass(int leases, QuorumTerm stream_term, bool diverged)
+{
+	for (int i = 0; i < 2 * leases; i++)
+	{
+		(void) test_tick_at(&host, host.now.mono + LEASE / 2);
+		ack_from(2, stream_term, diverged, false);
+		ack_from(3, stream_term, diverged, false);
+	}
+}
+
+static bool
+leads(void)
+{
+	return host.view.role == QUORUM_ROLE_LEADER && host.view.gate_open;
+}
+
+static void
+stalled_wal(void)
+{
+	serving_leader();
+	test_claim(leads(), "a leader serves");
+	host.facts.wal_stalled = true;
+	(void) test_facts(&host);
+	test_claim(host.view.role == QUORUM_ROLE_FOLLOWER, "G1: its WAL does not move: it resigns");
+}
+
+static void
+unfollowed(void)
+{
+	serving_leader();
+	leases_pass(2, 0, false);
+	test_claim(leads(), "G2: who does not stream may be about to");
+	leases_pass(2, 0, false);
+	test_claim(host.view.role == QUORUM_ROLE_FOLLOWER, "... but not for ever");
+
+	serving_leader();
+	leases_pass(2, 0, false);
+	leases_pass(1, 2, false);
+	leases_pass(2, 0, false);
+	test_claim(leads(), "the time counts anew when they have streamed");
+
+	serving_leader();
+	leases_pass(8, 0, true);
+	test_claim(leads(), "who has diverged has a reason of its own");
+
+	serving_leader();
+	for (int i = 0; i < 20; i++)
+	{
+		(void) test_tick_at(&host, host.now.mono + LEASE / 2);
+		ack_from(2, 2, false, false);
+		ack_from(3, 0, false, false);
+	}
+	test_claim(leads(), "one that streams is enough for a commit");
+}
+
+static void
+no_majority_beside_it(void)
+{
+	serving_leader();
+	for (int i = 0; i < 20; i++)
+	{
+		(void) test_tick_at(&host, host.now.mono + LEASE / 2);
+		ack_from(2, 0, false, false);
+	}
+	test_claim(leads(), "nobody else could lead: it serves reads on");
+}
+
+static void
+space_low(void)
+{
+	serving_leader();
+	host.facts.space_low = true;
+	(void) test_facts(&host);
+	test_claim(host.view.role == QUORUM_ROLE_LEADER && !host.view.gate_open &&
+			   host.node.transfer.target != QUORUM_NO_NODE, "G3: it hands over");
+
+	serving_leader();
+	ack_from(2, 2, false, true);
+	ack_from(3, 2, false, true);
+	host.facts.space_low = true;
+	(void) test_facts(&host);
+	test_claim(leads(), "to nobody who has no room either");
+
+	serving_leader();
+	ack_from(2, 2, false, true);
+	host.facts.space_low = true;
+	(void) test_facts(&host);
+	test_claim(host.node.transfer.target == 3, "to the one that has");
+}
+
+int
+main(void)
+{
+	stalled_wal();
+	unfollowed();
+	no_majority_beside_it();
+	space_low();
+	return test_done();
+}

@@ -1,0 +1,133 @@
+/*
+ * liveness.c
+ *	  How a run ends: everything is repaired, and what is demanded then.
+ */
+#include "sim.h"
+
+/* How long after healing clients may have to wait, for good (docs/simulator.md). */
+SimTime
+sim_liveness_bound(const SimOptions *options)
+{
+	return options->boot.max + options->restart.max + 4 * options->lease +
+		2 * options->promote.max + 2 * options->rewind.max + options->promotion_limit +
+		2 * SIM_SECOND;
+}
+
+/* Everything that can be repaired is repaired; no more faults. */
+void
+sim_heal(Sim *sim)
+{
+	SimOptions *options = &sim->options;
+	SimTime		bound = sim_liveness_bound(options);
+
+	if (sim->operator.paused_until > sim->now)
+		bound += sim->operator.paused_until - sim->now;
+	sim_trace(sim, NULL, "healed");
+	sim->healed = true;
+	options->loss_ppm = options->duplicate_ppm = options->slow_ppm = options->crash_ppm = 0;
+	options->promotion_crash_ppm = options->stream_slow_ppm = 0;
+	sim_links_up(sim);
+	for (int i = 0; i < options->nodes; i++)
+	{
+		SimNode    *node = &sim->nodes[i];
+
+		node->disk_slow = false;
+		node->down_until = 0;
+		if (node->frozen_until != 0)
+			sim_thaw(sim, node);
+		if (!node->postmaster && !node->pg)
+			sim_boot(sim, node);
+	}
+	sim_after(sim, bound, SIM_EV_DEADLINE, NULL);
+	if (options->change_every > 0)
+		sim_after(sim, bound, SIM_EV_SWITCH_CHECK, NULL)->number = 1;
+}
+
+static void
+why_pending(const Sim *sim, char *text, size_t size)
+{
+	size_t		used = 0;
+
+	for (int i = 0; i < sim->options.nodes && used < size; i++)
+	{
+		const SimNode *node = &sim->nodes[i];
+		QuorumWalPos end = sim_log_end(&node->log);
+		static const char *const phases[] = {"starting", "standby", "primary"};
+
+		used += (size_t) snprintf(text + used, size - used, "\n     %u: %s %s t%u leader %u, %s at "
+								  "%u/%llX%s%s%s", node->id,
+								  node->worker ? "up" : "down", sim_role_name(node->core.role),
+								  node->core.hard.term, node->core.leader, phases[node->phase],
+								  end.tli, (unsigned long long) end.lsn,
+								  node->diverged ? ", diverged" : "",
+								  node->not_electable[0] != '\0' ? ", " : "",
+								  node->not_electable);
+	}
+}
+
+/*
+ * Who can follow does: at the end nobody is left behind.  A voter that promised a later
+ * term waits for the next election, which its leader owes it after some leases.
+ */
+static void
+check_followers(Sim *sim)
+{
+	const SimOptions *options = &sim->options;
+	const SimNode *leader = sim_leader(sim);
+	uint32_t	members = leader == NULL ? 0 : sim_set_of(&leader->core.hard.members).members;
+	SimTime		calm = sim->now - sim->oracle.elected_at;
+	char		why[400];
+
+	for (int i = 0; i < options->nodes && leader != NULL && !sim_nobody_can_serve(sim); i++)
+	{
+		const SimNode *node = &sim->nodes[i];
+		SimTime		bound = options->boot.max + 2 * options->rewind.max + 2 * options->lease +
+			SIM_SECOND;
+
+		if (node->core.hard.term > leader->core.hard.term)
+			bound += 6 * options->lease;
+		if (sim_pg_serves(sim, node) || sim_stream_counts(sim, node) || calm < bound ||
+			(members >> i & 1) == 0 || node->retired || node->state_size == 0 ||
+			(node->witness && node->worker && node->core.leader == leader->id))
+			continue;
+		why_pending(sim, why, sizeof(why));
+		sim_fail(sim, SIM_LIVENESS, "node %u does not follow, long after healing:%s", node->id,
+				 why);
+	}
+}
+
+SimTime
+sim_election_bound(const SimOptions *options)
+{
+	return options->boot.max + 2 * options->lease + 2 * options->promote.max +
+		options->rewind.max + SIM_SECOND;
+}
+
+/*
+ * A leader serves and commits succeed.  A leader may still give up its term to let a
+ * node of a later one follow again, so a gap of one election is forgiven.
+ */
+void
+sim_liveness_deadline(Sim *sim)
+{
+	const SimOptions *options = &sim->options;
+	SimTime		election = sim_election_bound(options);
+	SimTime		commit = 20 * options->commit_every + 200 * SIM_MS;
+	char		why[400];
+
+	if ((sim->now - sim->oracle.served_at > election ||
+		 sim->now - sim->oracle.acked_at > election + commit) && !sim_nobody_can_serve(sim))
+	{
+		why_pending(sim, why, sizeof(why));
+		sim_fail(sim, SIM_LIVENESS, "no leader %lld ms after healing:%s",
+				 (long long) ((sim->now - options->heal_at) / SIM_MS), why);
+	}
+	if (sim->now + SIM_SECOND < options->duration)
+		sim_after(sim, SIM_SECOND, SIM_EV_DEADLINE, NULL);
+	else
+	{
+		check_followers(sim);
+		if (sim->now - sim->oracle.elected_at > election)
+			sim_check_converged(sim);
+	}
+}
