@@ -95,11 +95,11 @@ typedef enum PgqFrameCheck
 } PgqFrameCheck;
 
 /* One context for all MACs of this process. */
-extern void pgq_frame_start(void);
+extern bool pgq_frame_start(PgqReport *why);
 extern void pgq_frame_stop(void);
 
-/* ereport(ERROR) with a hint when the file cannot be used. */
-extern void pgq_secrets_load(const char *path, PgqSecrets *secrets);
+/* False and a report with a hint when the file cannot be used. */
+extern bool pgq_secrets_load(const char *path, PgqSecrets *secrets, PgqReport *why);
 
 /* Writers return false when no MAC could be made; readers look at the form only. */
 extern void pgq_challenge_write(uint8 *bytes, const PgqNonces *nonces);

@@ -1,6 +1,6 @@
 /*
  * transport.c
- *	  Authenticated frames between the workers of a cluster, over the quorum port.
+ *	  Authenticated frames between the nodes of a cluster, over the quorum port.
  *
  * This file has the loop and what happens on authenticated connections.  It does not
  * know what a message means (src/core), nor does it stop anybody (fence.c).
@@ -14,7 +14,8 @@
  */
 #include "transport.h"
 
-#include "compat.h"
+#include <limits.h>
+
 #include "transport_accept.h"
 #include "transport_dial.h"
 #include "transport_handshake.h"
@@ -106,7 +107,27 @@ is_message_for_us(const PgqLink *link, const QuorumMessage *message)
 {
 	if (!pgq_transport->identity.member)
 		return message->type == QUORUM_MSG_INVITE;
+	if (link->target != pgq_transport->identity.node_id)
+		return message->type == QUORUM_MSG_INVITE;
 	return link->who.member || message->type == QUORUM_MSG_INVITE_REPLY;
+}
+
+static void
+complain_about_message(const PgqLink *link, const uint8 *payload, size_t size)
+{
+	PgqReport	report;
+	int			major;
+
+	pgq_host_count(PGQ_COUNT_REJECTED_GARBAGE);
+	if (quorum_message_other_major(payload, size, &major))
+	{
+		pgq_report(&report, 0, "node %u speaks version %d of the protocol, this node version %d",
+				   link->who.node_id, major, QUORUM_FORMAT_MAJOR);
+		pgq_report_hint(&report, "Install the same release of pg_quorum on all nodes.");
+	}
+	else
+		pgq_report(&report, 0, "dropped a malformed message of node %u", link->who.node_id);
+	pgq_log_report(PGQ_LOG_GARBAGE, &report);
 }
 
 static void
@@ -117,13 +138,11 @@ take_message(PgqLink *link, const uint8 *payload, size_t size)
 	if (!quorum_message_decode(&message, payload, size) ||
 		message.from != link->who.node_id || message.to != link->target)
 	{
-		pgq_count(rejected_garbage);
-		pgq_log(PGQ_LOG_GARBAGE,
-				errmsg("dropped a malformed message of node %u", link->who.node_id));
+		complain_about_message(link, payload, size);
 		return;
 	}
-	pgq_count(frames_in);
-	if (is_message_for_us(link, &message))
+	pgq_host_count(PGQ_COUNT_FRAMES_IN);
+	if (message.type != QUORUM_MSG_UNKNOWN && is_message_for_us(link, &message))
 	{
 		pgq_transport->called = true;
 		pgq_transport->handler.message(&message);
@@ -139,18 +158,18 @@ take_frame(PgqLink *link, size_t size)
 
 	if (check == PGQ_FRAME_FORGED)
 	{
-		pgq_count(rejected_auth);
+		pgq_host_count(PGQ_COUNT_REJECTED_AUTH);
 		pgq_log(PGQ_LOG_AUTH,
-				errmsg("dropped the connection of node %u: a frame is forged, repeated or out of order",
-					   link->who.node_id));
+				"dropped the connection of node %u: a frame is forged, repeated or out of order",
+				link->who.node_id);
 		return false;
 	}
 	if (check == PGQ_FRAME_GARBAGE)
 	{
-		pgq_count(rejected_garbage);
+		pgq_host_count(PGQ_COUNT_REJECTED_GARBAGE);
 		pgq_log(PGQ_LOG_GARBAGE,
-				errmsg("dropped the connection of node %u: unknown version or type of frame",
-					   link->who.node_id));
+				"dropped the connection of node %u: unknown version or type of frame",
+				link->who.node_id);
 		return false;
 	}
 	link->counter++;
@@ -170,10 +189,10 @@ take_frames(PgqLink *link)
 
 		if (size == 0)
 		{
-			pgq_count(rejected_garbage);
+			pgq_host_count(PGQ_COUNT_REJECTED_GARBAGE);
 			pgq_log(PGQ_LOG_GARBAGE,
-					errmsg("dropped the connection of node %u: impossible length of a frame",
-						   link->who.node_id));
+					"dropped the connection of node %u: impossible length of a frame",
+						   link->who.node_id);
 			return false;
 		}
 		if (link->in_size < size)
@@ -225,13 +244,13 @@ outgoing_ready(PgqPeer *peer, uint32 events, uint64 now)
 			outgoing_is_up(peer, now);
 		return;
 	}
-	if ((events & WL_SOCKET_WRITEABLE) != 0)
+	if ((events & PGQ_WRITABLE) != 0)
 		pgq_link_write(link, now);
-	if ((events & WL_SOCKET_READABLE) != 0 && !pgq_link_fill(link))
+	if ((events & PGQ_READABLE) != 0 && !pgq_link_fill(link))
 		link->broken = true;
 	if (link->in_size > 0)
 	{
-		pgq_count(rejected_garbage);
+		pgq_host_count(PGQ_COUNT_REJECTED_GARBAGE);
 		link->broken = true;
 	}
 	if (link->broken)
@@ -271,9 +290,9 @@ incoming_due(uint64 now)
 
 		if (link->phase == PGQ_LINK_HELLO && now >= link->deadline)
 		{
-			pgq_count(timeouts);
+			pgq_host_count(PGQ_COUNT_TIMEOUTS);
 			pgq_log(PGQ_LOG_TIMEOUT,
-					errmsg("a connection to the quorum port took too long to say who it is"));
+					"a connection to the quorum port took too long to say who it is");
 			pgq_link_close(link);
 		}
 		else if (link->phase != PGQ_LINK_CLOSED && link->broken)
@@ -299,8 +318,8 @@ outgoing_due(uint64 now)
 			continue;
 		if (is_stalled(&peer->link, now))
 			pgq_log(PGQ_LOG_SLOW,
-					errmsg("node \"%s\" (%u) has not read from its connection for %d seconds",
-						   peer->member.name, peer->member.id, PGQ_STALL_US / 1000000));
+					"node \"%s\" (%u) has not read from its connection for %d seconds",
+						   peer->member.name, peer->member.id, PGQ_STALL_US / 1000000);
 		else if (!peer->link.broken)
 			continue;
 		lose_outgoing(peer, now);
@@ -343,7 +362,7 @@ own_deadline(void)
 	return next;
 }
 
-/* ---- for the worker ----------------------------------------------------- */
+/* ---- for the host ------------------------------------------------------- */
 
 static long
 milliseconds_until(uint64 deadline, uint64 now)
@@ -357,12 +376,11 @@ milliseconds_until(uint64 deadline, uint64 now)
 }
 
 int
-pgq_transport_wait(Latch *latch, QuorumTime deadline, uint32 wait_event_info)
+pgq_transport_wait(QuorumTime deadline)
 {
 	uint64		now = pgq_now_mono();
 	uint64		log_deadline;
 	uint64		until;
-	int			seen;
 
 	pgq_transport->called = false;
 	incoming_due(now);
@@ -374,11 +392,7 @@ pgq_transport_wait(Latch *latch, QuorumTime deadline, uint32 wait_event_info)
 	until = Min((uint64) Max(deadline, 0), Min(own_deadline(), log_deadline));
 	if (pgq_transport->called)
 		until = 0;
-	seen = pgq_sockets_wait(latch, milliseconds_until(until, now), wait_event_info,
-							socket_ready);
-	if (deadline != QUORUM_NEVER && (QuorumTime) pgq_now_mono() >= deadline)
-		seen |= WL_TIMEOUT;
-	return seen;
+	return pgq_host_wait(milliseconds_until(until, now), socket_ready);
 }
 
 void
@@ -396,10 +410,10 @@ pgq_transport_send(const QuorumMessage *message)
 	room = pgq_link_reserve(&peer->link, PGQ_FRAME_MIN + size);
 	if (room == NULL)
 	{
-		pgq_count(dropped_slow);
+		pgq_host_count(PGQ_COUNT_DROPPED_SLOW);
 		pgq_log(PGQ_LOG_SLOW,
-				errmsg("node \"%s\" (%u) does not read fast enough: a message was dropped",
-					   peer->member.name, peer->member.id));
+				"node \"%s\" (%u) does not read fast enough: a message was dropped",
+					   peer->member.name, peer->member.id);
 		return;
 	}
 	memcpy(room + PGQ_FRAME_HEADER, frame + PGQ_FRAME_HEADER, size);
@@ -410,7 +424,7 @@ pgq_transport_send(const QuorumMessage *message)
 		return;
 	}
 	peer->link.counter++;
-	pgq_count(frames_out);
+	pgq_host_count(PGQ_COUNT_FRAMES_OUT);
 	pgq_link_commit(&peer->link, size, now);
 }
 
@@ -422,6 +436,13 @@ pgq_transport_flush(void)
 	for (int i = 0; i < QUORUM_MAX_NODES; i++)
 		if (pgq_transport->peers[i].link.phase == PGQ_LINK_UP)
 			pgq_link_write(&pgq_transport->peers[i].link, pgq_now_mono());
+}
+
+void
+pgq_transport_be_guest(void)
+{
+	if (pgq_transport != NULL)
+		pgq_transport->guest = true;
 }
 
 void
@@ -464,7 +485,7 @@ pgq_transport_set_members(const PgqIdentity *identity, const QuorumMemberSet *me
 static void
 allocate(void)
 {
-	pgq_transport = MemoryContextAllocZero(TopMemoryContext, sizeof(PgqTransport));
+	pgq_transport = pgq_host_alloc(sizeof(PgqTransport));
 	for (int i = 0; i < PGQ_MAX_LISTENERS; i++)
 		pgq_socket_init(&pgq_transport->listener[i], PGQ_SOCKET_LISTEN, NULL);
 	for (int i = 0; i < PGQ_MAX_INCOMING; i++)
@@ -480,20 +501,33 @@ allocate(void)
 	}
 }
 
-void
+bool
 pgq_transport_start(const PgqIdentity *identity, const char *host, uint16 port,
-					const char *secret_file, const PgqTransportHandler *handler)
+					const char *secret_file, const PgqTransportHandler *handler, PgqReport *why)
 {
 	if (pgq_transport == NULL)
 		allocate();
 	Assert(!pgq_transport->started);
 	pgq_transport->identity = *identity;
 	pgq_transport->handler = *handler;
-	pgq_secrets_load(secret_file, &pgq_transport->secrets);
-	pgq_frame_start();
+	if (!pgq_secrets_load(secret_file, &pgq_transport->secrets, why) || !pgq_frame_start(why))
+		return false;
 	pgq_transport->listener_count =
-		pgq_socket_listen(pgq_transport->listener, PGQ_MAX_LISTENERS, host, port);
-	pgq_transport->started = true;
+		pgq_socket_listen(pgq_transport->listener, PGQ_MAX_LISTENERS, host, port, why);
+	pgq_transport->started = pgq_transport->listener_count > 0;
+	return pgq_transport->started;
+}
+
+bool
+pgq_transport_reload_secret(const char *secret_file, PgqReport *why)
+{
+	PgqSecrets	secrets;
+	bool		good = pgq_secrets_load(secret_file, &secrets, why);
+
+	if (good)
+		pgq_transport->secrets = secrets;
+	explicit_bzero(&secrets, sizeof(secrets));
+	return good;
 }
 
 void

@@ -1,6 +1,6 @@
 /*
  * transport.h
- *	  Authenticated frames between the workers of a cluster, over the quorum port.
+ *	  Authenticated frames between the nodes of a cluster, over the quorum port.
  *
  * One connection from this node to each peer, for what this node says; what the
  * peer says comes in on the connection it made.  Nothing here ever blocks, and
@@ -9,7 +9,7 @@
 #ifndef PGQ_TRANSPORT_H
 #define PGQ_TRANSPORT_H
 
-#include "shmem.h"
+#include "host.h"
 
 /* What happens on the wire, in the order it happens.  Called from pgq_transport_wait. */
 typedef struct PgqTransportHandler
@@ -33,12 +33,16 @@ typedef struct PgqIdentity
 } PgqIdentity;
 
 /*
- * Listen and get ready.  ereport(ERROR) with a hint when the secret file cannot be
- * used or the address cannot be bound.  secret: up to two accepted secrets, the
- * first is used for what we send.
+ * Listen and get ready.  False and a report when the secret file cannot be used or
+ * the address cannot be bound.  secret: up to two accepted secrets, the first is used
+ * for what we send.
  */
-extern void pgq_transport_start(const PgqIdentity *identity, const char *host, uint16 port,
-								const char *secret_file, const PgqTransportHandler *handler);
+extern bool pgq_transport_start(const PgqIdentity *identity, const char *host, uint16 port,
+								const char *secret_file, const PgqTransportHandler *handler,
+								PgqReport *why);
+
+/* Read the secrets anew, for connections that are made from now on; false: the old ones stay. */
+extern bool pgq_transport_reload_secret(const char *secret_file, PgqReport *why);
 
 /* Identity or member set changed: dial the new ones, drop those that are gone. */
 extern void pgq_transport_set_members(const PgqIdentity *identity, const QuorumMemberSet *members);
@@ -46,18 +50,26 @@ extern void pgq_transport_set_members(const PgqIdentity *identity, const QuorumM
 /* Queue a message for message->to.  Dropped when there is no connection or the peer is slow. */
 extern void pgq_transport_send(const QuorumMessage *message);
 
+/*
+ * This member was removed: from now on an INVITE of its cluster, under a new id, comes in.
+ */
+extern void pgq_transport_be_guest(void);
+
 /* Write out what is queued as far as the sockets take it, now (used before exit). */
 extern void pgq_transport_flush(void);
 
 /* Try both ports of a peer with fresh connections; dead() is called if both refuse. */
 extern void pgq_transport_probe(QuorumNodeId peer);
 
+#define PGQ_WAIT_WOKEN		1	/* by the latch of the worker, or a signal */
+#define PGQ_WAIT_ORPHANED	2	/* the postmaster is gone */
+
 /*
- * Wait until a socket, the latch, postmaster death or the deadline (mono clock, as
+ * Wait until a socket, whoever wakes this process, or the deadline (mono clock, as
  * pgq_now_mono; PG_INT64_MAX = none) and handle what came in on sockets.  Returns
- * WL_LATCH_SET / WL_POSTMASTER_DEATH / WL_TIMEOUT bits as seen.
+ * PGQ_WAIT_* bits as seen.
  */
-extern int	pgq_transport_wait(Latch *latch, QuorumTime deadline, uint32 wait_event_info);
+extern int	pgq_transport_wait(QuorumTime deadline);
 
 extern void pgq_transport_stop(void);
 

@@ -20,20 +20,16 @@
  * Inode and time of birth of three places (data directory, pg_quorum, the state
  * file itself) tell a copy instead; a copying tool can set neither.
  */
-#include "postgres.h"
+#include "state.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "access/xlog.h"
 #include "common/file_perm.h"
-#include "miscadmin.h"
 #include "port/pg_crc32c.h"
-#include "storage/fd.h"
 
 #include "../core/quorum_message.h"
-#include "state.h"
 
 #define STATE_DIR		"pg_quorum"
 #define STATE_FILE		STATE_DIR "/state"
@@ -95,6 +91,7 @@ pgq_state_read(QuorumHardState *hard, char *why)
 	static Binding written;
 	static Binding here;
 	Cursor		payload;
+	uint64		system_identifier;
 	size_t		size = 0;
 
 	memset(hard, 0, sizeof(*hard));
@@ -124,11 +121,19 @@ pgq_state_read(QuorumHardState *hard, char *why)
 		return PGQ_STATE_FOREIGN;
 	if (!quorum_hard_state_decode(hard, payload.bytes, payload.size))
 	{
+		int			major;
+
 		memset(hard, 0, sizeof(*hard));
-		strlcpy(why, "the content of pg_quorum/state is not valid", QUORUM_REASON_SIZE);
+		if (quorum_message_other_major(payload.bytes, payload.size, &major))
+			snprintf(why, QUORUM_REASON_SIZE,
+					 "pg_quorum/state has version %d, this release of pg_quorum reads %d",
+					 major, QUORUM_FORMAT_MAJOR);
+		else
+			strlcpy(why, "the content of pg_quorum/state is not valid", QUORUM_REASON_SIZE);
 		return PGQ_STATE_UNREADABLE;
 	}
-	if (hard->system_identifier != GetSystemIdentifier())
+	system_identifier = pgq_host_system_identifier();
+	if (system_identifier != 0 && hard->system_identifier != system_identifier)
 	{
 		memset(hard, 0, sizeof(*hard));
 		strlcpy(why, "pg_quorum/state belongs to another database system (other identifier)",
@@ -149,7 +154,7 @@ pgq_state_write(const QuorumHardState *hard)
 
 	/* never reuse an old temp file: a failed fsync may have left pages that look clean (R1) */
 	(void) unlink(STATE_TEMP);
-	fd = BasicOpenFile(STATE_TEMP, O_RDWR | O_CREAT | O_EXCL | PG_BINARY);
+	fd = pgq_host_open(STATE_TEMP, O_RDWR | O_CREAT | O_EXCL);
 	written = fd >= 0 && write_file(hard, fd);
 	if (fd >= 0 && close(fd) != 0)
 		written = false;
@@ -159,15 +164,13 @@ pgq_state_write(const QuorumHardState *hard)
 	{
 		(void) unlink(STATE_PREVIOUS);
 		if (link(STATE_FILE, STATE_PREVIOUS) != 0)
-			elog(DEBUG1, "could not keep \"%s\": %m", STATE_PREVIOUS);
+			pgq_say("could not keep \"%s\": %m", STATE_PREVIOUS);
 	}
 	if (written && rename(STATE_TEMP, STATE_FILE) != 0)
 		written = false;
 	if (!written)
 	{
-		ereport(LOG,
-				(errcode_for_file_access(),
-				 errmsg("could not write file \"%s\": %m", STATE_FILE)));
+		pgq_say("could not write file \"%s\": %m", STATE_FILE);
 		(void) unlink(STATE_TEMP);
 		return false;
 	}
@@ -177,7 +180,7 @@ pgq_state_write(const QuorumHardState *hard)
 static bool
 read_file(uint8 *bytes, size_t *size, char *why)
 {
-	int			fd = BasicOpenFile(STATE_FILE, O_RDONLY | PG_BINARY);
+	int			fd = pgq_host_open(STATE_FILE, O_RDONLY);
 	ssize_t		got = 0;
 
 	*size = 0;
@@ -323,7 +326,7 @@ machine_hash(void)
 {
 	uint64		hash = UINT64CONST(0xcbf29ce484222325);
 	uint8		bytes[64];
-	int			fd = BasicOpenFile("/etc/machine-id", O_RDONLY | PG_BINARY);
+	int			fd = pgq_host_open("/etc/machine-id", O_RDONLY);
 	ssize_t		got = fd >= 0 ? read(fd, bytes, sizeof(bytes)) : 0;
 
 	if (fd >= 0)
@@ -354,9 +357,7 @@ ensure_directory(void)
 		return true;
 	if (mkdir(STATE_DIR, pg_dir_create_mode) != 0 && errno != EEXIST)
 	{
-		ereport(LOG,
-				(errcode_for_file_access(),
-				 errmsg("could not create directory \"%s\": %m", STATE_DIR)));
+		pgq_say("could not create directory \"%s\": %m", STATE_DIR);
 		return false;
 	}
 	return sync_directory(".");
@@ -365,13 +366,11 @@ ensure_directory(void)
 static bool
 sync_directory(const char *path)
 {
-	int			fd = BasicOpenFile(path, O_RDONLY | PG_BINARY);
+	int			fd = pgq_host_open(path, O_RDONLY);
 	bool		synced = fd >= 0 && fsync(fd) == 0;
 
 	if (!synced)
-		ereport(LOG,
-				(errcode_for_file_access(),
-				 errmsg("could not fsync file \"%s\": %m", path)));
+		pgq_say("could not fsync file \"%s\": %m", path);
 	if (fd >= 0)
 		close(fd);
 	return synced;

@@ -1,14 +1,24 @@
 /*
  * state.h
- *	  The durable state of this node: $PGDATA/pg_quorum/state.
+ *	  The durable state of this node: pg_quorum/state in its directory.
  */
 #ifndef PGQ_STATE_H
 #define PGQ_STATE_H
 
-#include "shmem.h"
+#include "host.h"
+
+/* Why this node is (not) taking part; shown in quorum.status. */
+typedef enum PgqMembership
+{
+	PGQ_NO_MEMBER,				/* no state file: an ordinary server until it joins a cluster */
+	PGQ_MEMBER,
+	PGQ_STATE_FOREIGN,			/* a copy of another node's directory: does not vote */
+	PGQ_STATE_UNREADABLE,		/* damaged state file: does not vote */
+	PGQ_MISCONFIGURED			/* settings refuse to take part */
+} PgqMembership;
 
 /*
- * Read the state file relative to the current directory (the data directory).
+ * Read the state file relative to the current directory (that of the data, or of the witness).
  * PGQ_NO_MEMBER: there is none.  PGQ_STATE_FOREIGN: it was written for another
  * instance (directory inode, device, path or machine differ).  PGQ_STATE_UNREADABLE:
  * both generations are damaged.  why (QUORUM_REASON_SIZE bytes) says what was found.

@@ -27,19 +27,20 @@ static void
 log_refused_hello(const PgqLink *link, const PgqHello *hello, PgqVerdict verdict)
 {
 	char		from[PGQ_ADDRESS_TEXT];
+	PgqReport	report;
 
-	pgq_count(rejected_identity);
+	pgq_host_count(PGQ_COUNT_REJECTED_IDENTITY);
 	pgq_address_text(&link->from, from, sizeof(from));
-	pgq_log(PGQ_LOG_IDENTITY,
-			errmsg("refused a connection of node %u from %s to the quorum port: %s",
-				   hello->who.node_id, from, pgq_verdict_text(verdict)),
-			verdict == PGQ_VERDICT_OTHER_NODE ?
-			errdetail("It looks for node %u, this is node %u.",
-					  hello->target, pgq_transport->identity.node_id) :
-			verdict == PGQ_VERDICT_OTHER_SYSTEM ?
-			errdetail("Its system identifier is " UINT64_FORMAT ", here it is " UINT64_FORMAT ".",
-					  hello->who.system_identifier,
-					  pgq_transport->identity.system_identifier) : 0);
+	pgq_report(&report, 0, "refused a connection of node %u from %s to the quorum port: %s",
+			   hello->who.node_id, from, pgq_verdict_text(verdict));
+	if (verdict == PGQ_VERDICT_OTHER_NODE)
+		pgq_report_detail(&report, "It looks for node %u, this is node %u.",
+						  hello->target, pgq_transport->identity.node_id);
+	else if (verdict == PGQ_VERDICT_OTHER_SYSTEM)
+		pgq_report_detail(&report, "Its system identifier is " UINT64_FORMAT ", here it is "
+						  UINT64_FORMAT ".", hello->who.system_identifier,
+						  pgq_transport->identity.system_identifier);
+	pgq_log_report(PGQ_LOG_IDENTITY, &report);
 }
 
 /* The Welcome names the verdict, so that the log of the refused node says why, too. */
@@ -49,6 +50,9 @@ send_welcome(PgqLink *link, PgqVerdict verdict, uint64 now)
 	PgqWelcome	welcome = {.verdict = verdict,.who = pgq_transport->identity};
 	uint8	   *bytes = pgq_link_reserve(link, PGQ_WELCOME_SIZE);
 
+	/* Whoever is invited again is a guest like any other. */
+	if (verdict == PGQ_VERDICT_ACCEPTED && link->target != welcome.who.node_id)
+		welcome.who.member = false;
 	if (bytes == NULL ||
 		!pgq_welcome_write(bytes, &welcome, &link->nonces, &pgq_transport->secrets,
 						   link->secret))
@@ -61,12 +65,27 @@ send_welcome(PgqLink *link, PgqVerdict verdict, uint64 now)
 static PgqVerdict
 judge(const PgqHello *hello, uint64 now)
 {
-	PgqVerdict	verdict = pgq_judge_hello(&hello->who, hello->target);
+	PgqVerdict	verdict = pgq_is_invited_again(hello) ? PGQ_VERDICT_ACCEPTED :
+		pgq_judge_hello(&hello->who, hello->target);
 
 	if (verdict == PGQ_VERDICT_ACCEPTED && hello->who.member &&
 		pgq_boot_is_obsolete(hello->who.node_id, hello->who.boot_nonce, now))
 		verdict = PGQ_VERDICT_OBSOLETE;
 	return verdict;
+}
+
+static void
+log_wrong_secret(const PgqLink *link)
+{
+	char		from[PGQ_ADDRESS_TEXT];
+	PgqReport	report;
+
+	pgq_host_count(PGQ_COUNT_REJECTED_AUTH);
+	pgq_address_text(&link->from, from, sizeof(from));
+	pgq_report(&report, 0, "a connection from %s to the quorum port does not know the secret",
+			   from);
+	pgq_report_hint(&report, "The secret files of all nodes must have the same content.");
+	pgq_log_report(PGQ_LOG_AUTH, &report);
 }
 
 bool
@@ -78,22 +97,16 @@ pgq_answer_hello(PgqLink *link, uint64 now)
 
 	if (!pgq_hello_read(link->in, &hello, &link->nonces))
 	{
-		pgq_count(rejected_garbage);
+		pgq_host_count(PGQ_COUNT_REJECTED_GARBAGE);
 		pgq_address_text(&link->from, from, sizeof(from));
 		pgq_log(PGQ_LOG_GARBAGE,
-				errmsg("a connection from %s to the quorum port does not speak its protocol",
-					   from));
+				"a connection from %s to the quorum port does not speak its protocol", from);
 		return false;
 	}
 	link->secret = pgq_hello_verify(link->in, &link->nonces, &pgq_transport->secrets);
 	if (link->secret < 0)
 	{
-		pgq_count(rejected_auth);
-		pgq_address_text(&link->from, from, sizeof(from));
-		pgq_log(PGQ_LOG_AUTH,
-				errmsg("a connection from %s to the quorum port does not know the secret",
-					   from),
-				errhint("The secret files of all nodes must have the same content."));
+		log_wrong_secret(link);
 		return false;
 	}
 	verdict = judge(&hello, now);
@@ -142,12 +155,14 @@ pgq_answer_challenge(PgqPeer *peer, uint64 now)
 static void
 log_refused_welcome(const PgqPeer *peer, const char *whose, PgqVerdict verdict)
 {
-	pgq_count(rejected_identity);
-	pgq_log(PGQ_LOG_IDENTITY,
-			errmsg("node \"%s\" (%u) at host \"%s\", port %u cannot be talked to",
-				   peer->member.name, peer->member.id, peer->member.host,
-				   peer->member.quorum_port),
-			errdetail("%s: %s.", whose, pgq_verdict_text(verdict)));
+	PgqReport	report;
+
+	pgq_host_count(PGQ_COUNT_REJECTED_IDENTITY);
+	pgq_report(&report, 0, "node \"%s\" (%u) at host \"%s\", port %u cannot be talked to",
+			   peer->member.name, peer->member.id, peer->member.host,
+			   peer->member.quorum_port);
+	pgq_report_detail(&report, "%s: %s.", whose, pgq_verdict_text(verdict));
+	pgq_log_report(PGQ_LOG_IDENTITY, &report);
 }
 
 bool
@@ -159,13 +174,13 @@ pgq_take_welcome(PgqPeer *peer, const char **why)
 
 	if (!pgq_welcome_read(link->in, &welcome))
 	{
-		pgq_count(rejected_garbage);
+		pgq_host_count(PGQ_COUNT_REJECTED_GARBAGE);
 		*why = "it does not speak the protocol of the quorum port";
 		return false;
 	}
 	if (!pgq_welcome_verify(link->in, &link->nonces, &pgq_transport->secrets, link->secret))
 	{
-		pgq_count(rejected_auth);
+		pgq_host_count(PGQ_COUNT_REJECTED_AUTH);
 		*why = "it does not know the secret";
 		return false;
 	}

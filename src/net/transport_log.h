@@ -5,7 +5,7 @@
 #ifndef PGQ_TRANSPORT_LOG_H
 #define PGQ_TRANSPORT_LOG_H
 
-#include "postgres.h"
+#include "host.h"
 
 typedef enum PgqLogKind
 {
@@ -29,7 +29,10 @@ extern uint64 pgq_log_flush(uint64 now);
 #define pgq_log(kind, ...) \
 	do { \
 		if (pgq_log_due(kind)) \
-			ereport(LOG, (__VA_ARGS__)); \
+			pgq_say(__VA_ARGS__); \
 	} while (0)
+
+/* The same with a detail or a hint. */
+extern void pgq_log_report(PgqLogKind kind, const PgqReport *report);
 
 #endif							/* PGQ_TRANSPORT_LOG_H */

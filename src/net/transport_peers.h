@@ -64,6 +64,7 @@ typedef struct PgqTransport
 	bool		started;
 	bool		called;			/* a handler was called: the caller's deadline may be old */
 	PgqIdentity identity;
+	bool		guest;			/* a member that was removed: the cluster may invite it again */
 	PgqTransportHandler handler;
 	PgqSecrets	secrets;
 	PgqSocket	listener[PGQ_MAX_LISTENERS];
@@ -77,12 +78,10 @@ typedef struct PgqTransport
 
 extern PgqTransport *pgq_transport;
 
-#define pgq_count(counter) \
-	pg_atomic_fetch_add_u64(&pgq_shared->transport.counter, 1)
-
 extern PgqPeer *pgq_peer_find(QuorumNodeId id);
 extern void pgq_peers_update(const QuorumMemberSet *members, uint64 now);
 extern bool pgq_is_zero_uuid(const uint8 *uuid);
+extern bool pgq_is_invited_again(const PgqHello *hello);
 extern PgqVerdict pgq_judge_hello(const PgqIdentity *who, QuorumNodeId target);
 extern PgqVerdict pgq_judge_welcome(const PgqPeer *peer, const PgqIdentity *who);
 extern const char *pgq_verdict_text(PgqVerdict verdict);

@@ -1,20 +1,21 @@
 /*
  * transport_socket.h
- *	  Non-blocking TCP sockets of the worker, and waiting for them.
+ *	  Non-blocking TCP sockets, and waiting for them.
  */
 #ifndef PGQ_TRANSPORT_SOCKET_H
 #define PGQ_TRANSPORT_SOCKET_H
 
-#include "postgres.h"
+#include "host.h"
 
 #include <sys/socket.h>
-
-#include "../core/quorum_types.h"
-#include "storage/latch.h"
 
 #define PGQ_MAX_LISTENERS	4
 #define PGQ_MAX_ADDRESSES	4
 #define PGQ_ADDRESS_TEXT	64
+
+/* What a socket is waited for, and what it is ready for. */
+#define PGQ_READABLE		1
+#define PGQ_WRITABLE		2	/* or connected, or not: pgq_socket_connect_result() tells */
 
 typedef enum PgqSocketKind
 {
@@ -29,9 +30,9 @@ typedef struct PgqSocket
 	pgsocket	fd;				/* PGINVALID_SOCKET = closed */
 	PgqSocketKind kind;
 	void	   *owner;
-	uint32		wanted;			/* WL_SOCKET_* to wait for; 0 = none now */
-	uint32		watched;		/* as the wait event set has it */
-	int			pos;			/* in the wait event set; -1 = not in it */
+	uint32		wanted;			/* PGQ_READABLE | PGQ_WRITABLE; 0 = nothing now */
+	uint32		watched;		/* the host's, for its wait: what it waits for now */
+	int			pos;			/* the host's: where it has it; -1 = nowhere */
 	bool		fresh;			/* opened since the last wait: no event can be about it */
 } PgqSocket;
 
@@ -51,8 +52,9 @@ typedef struct PgqAddress
 extern void pgq_socket_init(PgqSocket *sock, PgqSocketKind kind, void *owner);
 extern void pgq_socket_close(PgqSocket *sock);
 
-/* Bind and listen on every address of host; ereport(ERROR) when none can be used. */
-extern int	pgq_socket_listen(PgqSocket *socks, int max, const char *host, uint16 port);
+/* Bind and listen on every address of host; how many, 0 and a report when none can be used. */
+extern int	pgq_socket_listen(PgqSocket *socks, int max, const char *host, uint16 port,
+							  PgqReport *why);
 
 /* 0, or an errno; EMFILE and the like mean: wait before the next attempt. */
 extern int	pgq_socket_accept(PgqSocket *listener, PgqSocket *sock,
@@ -74,9 +76,25 @@ extern void pgq_address_text(const struct sockaddr_storage *from, char *text, si
 /* Called for each socket that is ready. */
 typedef void (*PgqSocketReady) (PgqSocket *sock, uint32 events);
 
-/* timeout_ms -1 = none; returns WL_LATCH_SET and WL_POSTMASTER_DEATH as seen. */
-extern int	pgq_sockets_wait(Latch *latch, long timeout_ms, uint32 wait_event_info,
-							 PgqSocketReady ready);
+/* Close all, without forgetting any. */
 extern void pgq_sockets_stop(void);
+
+/* Before and after ready sockets are handed on: one that was opened meanwhile is not meant. */
+extern void pgq_socket_begin_dispatch(void);
+extern void pgq_socket_dispatch(PgqSocket *sock, uint32 events, PgqSocketReady ready);
+
+#define PGQ_MAX_SOCKETS		256
+
+extern PgqSocket *pgq_sockets[PGQ_MAX_SOCKETS];
+extern int	pgq_socket_count;
+
+/* ---- the host's part: src/pg/host_wait.c, src/witness/wait.c -------------------------- */
+
+/* timeout_ms -1 = none; returns PGQ_WAIT_* bits as seen. */
+extern int	pgq_host_wait(long timeout_ms, PgqSocketReady ready);
+
+/* The descriptor of this socket is about to be closed. */
+extern void pgq_host_wait_forget(PgqSocket *sock);
+extern void pgq_host_wait_stop(void);
 
 #endif							/* PGQ_TRANSPORT_SOCKET_H */

@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "common/hmac.h"
-#include "utils/resowner.h"
 
 #define FLAG_MEMBER		1
 #define FLAG_INVITE		2
@@ -29,28 +28,15 @@ static const char label_welcome[] = "pg_quorum welcome";
 static const char label_session[] = "pg_quorum session";
 
 static pg_hmac_ctx *mac_context;
-static ResourceOwner mac_owner;
 
-/*
- * The server's HMAC contexts belong to a resource owner, and a worker without a
- * database connection has none: make one, for this single context.
- */
-void
-pgq_frame_start(void)
+bool
+pgq_frame_start(PgqReport *why)
 {
-	ResourceOwner saved = CurrentResourceOwner;
-
-	if (mac_context != NULL)
-		return;
-	if (mac_owner == NULL)
-		mac_owner = ResourceOwnerCreate(NULL, "pg_quorum transport");
-	CurrentResourceOwner = mac_owner;
-	mac_context = pg_hmac_create(PG_SHA256);
-	CurrentResourceOwner = saved;
 	if (mac_context == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory")));
+		mac_context = pgq_host_hmac();
+	if (mac_context == NULL)
+		pgq_report(why, ENOMEM, "could not prepare the authentication of messages: %m");
+	return mac_context != NULL;
 }
 
 void
@@ -63,8 +49,8 @@ pgq_frame_stop(void)
 /* ---- secrets ------------------------------------------------------------ */
 
 /* Take one line, without the white space around it; empty lines do not count. */
-static void
-take_secret(const char *path, PgqSecrets *secrets, const char *line, size_t size)
+static bool
+take_secret(const char *path, PgqSecrets *secrets, const char *line, size_t size, PgqReport *why)
 {
 	while (size > 0 && strchr(" \t\r", line[size - 1]) != NULL)
 		size--;
@@ -74,88 +60,108 @@ take_secret(const char *path, PgqSecrets *secrets, const char *line, size_t size
 		size--;
 	}
 	if (size == 0)
-		return;
+		return true;
 	if (secrets->count == PGQ_SECRETS)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("secret file \"%s\" has more than %d lines", path, PGQ_SECRETS),
-				 errhint("The first line is used, the second is still accepted.")));
+	{
+		pgq_report(why, 0, "secret file \"%s\" has more than %d lines", path, PGQ_SECRETS);
+		pgq_report_hint(why, "The first line is used, the second is still accepted.");
+		return false;
+	}
 	if (size < PGQ_SECRET_MIN || size > PGQ_SECRET_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("secret in file \"%s\" must have %d to %d bytes",
-						path, PGQ_SECRET_MIN, PGQ_SECRET_MAX),
-				 errdetail("Secret %d has %zu bytes.", secrets->count + 1, size),
-				 errhint("Create one with: openssl rand -hex 32.")));
+	{
+		pgq_report(why, 0, "secret in file \"%s\" must have %d to %d bytes",
+				   path, PGQ_SECRET_MIN, PGQ_SECRET_MAX);
+		pgq_report_detail(why, "Secret %d has %zu bytes.", secrets->count + 1, size);
+		pgq_report_hint(why, "Create one with: openssl rand -hex 32.");
+		return false;
+	}
 	memcpy(secrets->item[secrets->count].bytes, line, size);
 	secrets->item[secrets->count].size = size;
 	secrets->count++;
+	return true;
 }
 
-/* Read the file into text; returns the number of bytes. */
-static size_t
-read_secret_file(const char *path, char *text, size_t capacity)
+/* Is it a file that only its owner can read? */
+static bool
+is_private_file(int fd, const char *path, PgqReport *why)
 {
 	struct stat st;
+
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+	{
+		pgq_report(why, 0, "secret file \"%s\" is not a regular file", path);
+		pgq_report_hint(why, "Name a file that holds the secret.");
+		return false;
+	}
+	if (st.st_uid != geteuid() || (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+	{
+		pgq_report(why, 0, "secret file \"%s\" is accessible to others", path);
+		pgq_report_detail(why, "It must belong to the user of this process and have mode 0600 or 0400.");
+		pgq_report_hint(why, "Change its owner and its mode, and the secret if others may have read it.");
+		return false;
+	}
+	return true;
+}
+
+/* Read the file into text; how many bytes, -1 and a report when that is not possible. */
+static ssize_t
+read_secret_file(const char *path, char *text, size_t capacity, PgqReport *why)
+{
 	size_t		size = 0;
 	ssize_t		got;
 	int			fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not open secret file \"%s\": %m", path),
-				 errhint("Create it with the same content on every node and mode 0600.")));
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
 	{
-		close(fd);
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("secret file \"%s\" is not a regular file", path),
-				 errhint("Set \"quorum.secret_file\" to a file that holds the secret.")));
+		pgq_report(why, errno, "could not open secret file \"%s\": %m", path);
+		pgq_report_hint(why, "Create it with the same content on every node and mode 0600.");
+		return -1;
 	}
-	if (st.st_uid != geteuid() || (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+	if (!is_private_file(fd, path, why))
 	{
 		close(fd);
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("secret file \"%s\" is accessible to others", path),
-				 errdetail("It must belong to the server's user and have mode 0600 or 0400."),
-				 errhint("Change its owner and its mode, and the secret if others may have read it.")));
+		return -1;
 	}
 	while (size < capacity && (got = read(fd, text + size, capacity - size)) > 0)
 		size += got;
 	close(fd);
-	return size;
+	return (ssize_t) size;
 }
 
-void
-pgq_secrets_load(const char *path, PgqSecrets *secrets)
+bool
+pgq_secrets_load(const char *path, PgqSecrets *secrets, PgqReport *why)
 {
 	char		text[SECRET_FILE_MAX];
-	size_t		size = read_secret_file(path, text, sizeof(text));
-	size_t		start = 0;
+	ssize_t		size = read_secret_file(path, text, sizeof(text), why);
+	ssize_t		start = 0;
+	bool		good = true;
 
 	memset(secrets, 0, sizeof(*secrets));
+	if (size < 0)
+		return false;
 	if (size == sizeof(text))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("secret file \"%s\" is too large", path),
-				 errhint("It holds one or two secrets of %d to %d bytes, one on each line.",
-						 PGQ_SECRET_MIN, PGQ_SECRET_MAX)));
-	for (size_t at = 0; at <= size; at++)
+	{
+		pgq_report(why, 0, "secret file \"%s\" is too large", path);
+		pgq_report_hint(why, "It holds one or two secrets of %d to %d bytes, one on each line.",
+						PGQ_SECRET_MIN, PGQ_SECRET_MAX);
+		size = 0;
+		good = false;
+	}
+	for (ssize_t at = 0; at <= size && good; at++)
 	{
 		if (at < size && text[at] != '\n')
 			continue;
-		take_secret(path, secrets, text + start, at - start);
+		good = take_secret(path, secrets, text + start, (size_t) (at - start), why);
 		start = at + 1;
 	}
 	explicit_bzero(text, sizeof(text));
-	if (secrets->count == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("secret file \"%s\" is empty", path),
-				 errhint("Create one with: openssl rand -hex 32.")));
+	if (good && secrets->count == 0)
+	{
+		pgq_report(why, 0, "secret file \"%s\" is empty", path);
+		pgq_report_hint(why, "Create one with: openssl rand -hex 32.");
+		good = false;
+	}
+	return good;
 }
 
 /* ---- bytes -------------------------------------------------------------- */

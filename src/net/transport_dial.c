@@ -53,10 +53,9 @@ dial_failed(PgqPeer *peer, const char *why, uint64 now)
 	else if (!peer->complained && now >= peer->failing_since + PGQ_COMPLAIN_US)
 	{
 		peer->complained = true;
-		ereport(LOG,
-				(errmsg("could not reach node \"%s\" (%u) at host \"%s\", port %u: %s",
-						peer->member.name, peer->member.id, peer->member.host,
-						peer->member.quorum_port, why)));
+		pgq_say("could not reach node \"%s\" (%u) at host \"%s\", port %u: %s",
+				peer->member.name, peer->member.id, peer->member.host,
+				peer->member.quorum_port, why);
 	}
 }
 
@@ -98,7 +97,7 @@ pgq_dial_due(uint64 now)
 		else if (now >= peer->link.deadline)
 		{
 			if (peer->link.phase != PGQ_LINK_CONNECTING)
-				pgq_count(timeouts);
+				pgq_host_count(PGQ_COUNT_TIMEOUTS);
 			dial_failed(peer, "no answer", now);
 		}
 	}
@@ -148,7 +147,7 @@ connected(PgqPeer *peer, uint64 now)
 	{
 		peer->link.phase = PGQ_LINK_CHALLENGE;
 		peer->link.deadline = now + PGQ_HANDSHAKE_US;
-		peer->link.sock.wanted = WL_SOCKET_READABLE;
+		peer->link.sock.wanted = PGQ_READABLE;
 	}
 	else if (error != EINPROGRESS)
 		dial_failed(peer, strerror(error), now);

@@ -1,11 +1,11 @@
 /*
  * transport_socket.c
- *	  Non-blocking TCP sockets of the worker.
+ *	  Non-blocking TCP sockets.
  *
- * Nothing here knows who is at the other end.  Waiting is in transport_wait.c.
+ * Nothing here knows who is at the other end.  Waiting is the host's business.
  *
  * Limitation: a host that is not a numeric address is looked up with getaddrinfo,
- * which blocks the worker while it runs.  It is asked when a member becomes known and
+ * which blocks everything while it runs.  It is asked when a member becomes known and
  * then only for a peer that cannot be reached, the more seldom the longer it takes.
  */
 #include "transport_socket.h"
@@ -17,7 +17,6 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-#include "shmem.h"
 #include "transport_log.h"
 
 #define LISTEN_BACKLOG		64
@@ -30,7 +29,7 @@
 
 #define RESOLVE_AGAIN_US	(30 * 1000 * 1000)
 #define RESOLVE_SLOW_US		(100 * 1000)
-#define RESOLVE_PATIENCE	200 /* of the worker's time at most one part in so many */
+#define RESOLVE_PATIENCE	200 /* of our time at most one part in so many */
 
 /* An option that this platform does not know is no reason to do without a connection. */
 static void
@@ -67,6 +66,61 @@ give_up(pgsocket fd)
 	return saved == 0 ? EIO : saved;
 }
 
+/* ---- all of them -------------------------------------------------------- */
+
+PgqSocket  *pgq_sockets[PGQ_MAX_SOCKETS];
+int			pgq_socket_count;
+
+void
+pgq_socket_init(PgqSocket *sock, PgqSocketKind kind, void *owner)
+{
+	Assert(pgq_socket_count < PGQ_MAX_SOCKETS);
+	sock->fd = PGINVALID_SOCKET;
+	sock->kind = kind;
+	sock->owner = owner;
+	sock->wanted = 0;
+	sock->watched = 0;
+	sock->pos = -1;
+	sock->fresh = false;
+	pgq_sockets[pgq_socket_count++] = sock;
+}
+
+void
+pgq_socket_close(PgqSocket *sock)
+{
+	if (sock->fd == PGINVALID_SOCKET)
+		return;
+	/* its number may come back as another socket: nobody may wait on the old event */
+	pgq_host_wait_forget(sock);
+	closesocket(sock->fd);
+	sock->fd = PGINVALID_SOCKET;
+	sock->wanted = 0;
+}
+
+void
+pgq_sockets_stop(void)
+{
+	for (int i = 0; i < pgq_socket_count; i++)
+		pgq_socket_close(pgq_sockets[i]);
+	pgq_host_wait_stop();
+}
+
+void
+pgq_socket_begin_dispatch(void)
+{
+	for (int i = 0; i < pgq_socket_count; i++)
+		pgq_sockets[i]->fresh = false;
+}
+
+/* A socket opened while others are dispatched is not the one that was reported. */
+void
+pgq_socket_dispatch(PgqSocket *sock, uint32 events, PgqSocketReady ready)
+{
+	events &= sock->wanted;
+	if (sock->fd != PGINVALID_SOCKET && !sock->fresh && events != 0)
+		ready(sock, events);
+}
+
 /* ---- listening ---------------------------------------------------------- */
 
 static pgsocket
@@ -91,19 +145,17 @@ listen_on(const struct addrinfo *at)
 }
 
 static void
-cannot_listen(const char *host, uint16 port, int error)
+cannot_listen(const char *host, uint16 port, int error, PgqReport *why)
 {
-	errno = error;
-	ereport(ERROR,
-			(errcode_for_socket_access(),
-			 errmsg("could not listen for other nodes on \"%s\", port %u: %m", host, port),
-			 error == EADDRINUSE ?
-			 errhint("If the previous server of this node uses the port, it ends soon.") :
-			 errhint("Check \"quorum.address\": its host must be an address of this machine.")));
+	pgq_report(why, error, "could not listen for other nodes on \"%s\", port %u: %m", host, port);
+	if (error == EADDRINUSE)
+		pgq_report_hint(why, "If the previous process of this node uses the port, it ends soon.");
+	else
+		pgq_report_hint(why, "Check the address of this node: its host must be an address of this machine.");
 }
 
 int
-pgq_socket_listen(PgqSocket *socks, int max, const char *host, uint16 port)
+pgq_socket_listen(PgqSocket *socks, int max, const char *host, uint16 port, PgqReport *why)
 {
 	struct addrinfo hints = {.ai_flags = AI_PASSIVE,.ai_socktype = SOCK_STREAM};
 	struct addrinfo *found = NULL;
@@ -115,11 +167,12 @@ pgq_socket_listen(PgqSocket *socks, int max, const char *host, uint16 port)
 	snprintf(service, sizeof(service), "%u", port);
 	outcome = getaddrinfo(strcmp(host, "*") == 0 ? NULL : host, service, &hints, &found);
 	if (outcome != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("could not translate host \"%s\" of \"quorum.address\": %s",
-						host, gai_strerror(outcome)),
-				 errhint("Check \"quorum.address\": its host must be an address of this machine.")));
+	{
+		pgq_report(why, 0, "could not translate host \"%s\" of this node's address: %s",
+				   host, gai_strerror(outcome));
+		pgq_report_hint(why, "Its host must be an address of this machine.");
+		return 0;
+	}
 	for (struct addrinfo *at = found; at != NULL && count < max; at = at->ai_next)
 	{
 		pgsocket	fd = listen_on(at);
@@ -130,12 +183,12 @@ pgq_socket_listen(PgqSocket *socks, int max, const char *host, uint16 port)
 			continue;
 		}
 		socks[count].fd = fd;
-		socks[count].wanted = WL_SOCKET_READABLE;
+		socks[count].wanted = PGQ_READABLE;
 		count++;
 	}
 	freeaddrinfo(found);
 	if (count == 0)
-		cannot_listen(host, port, error);
+		cannot_listen(host, port, error, why);
 	return count;
 }
 
@@ -181,7 +234,7 @@ pgq_socket_connect(PgqSocket *sock, const PgqAddress *address, int index, uint16
 		return give_up(fd);
 	sock->fd = fd;
 	sock->fresh = true;
-	sock->wanted = WL_SOCKET_CONNECTED;
+	sock->wanted = PGQ_WRITABLE;
 	return 0;
 }
 
@@ -246,6 +299,18 @@ take_addresses(PgqAddress *address, const struct addrinfo *found)
 	}
 }
 
+static void
+complain_of_lookup(const char *host, uint64 took)
+{
+	PgqReport	report;
+
+	pgq_report(&report, 0, "looking up host \"%s\" of another node took %d ms",
+			   host, (int) (took / 1000));
+	pgq_report_hint(&report,
+					"Nothing else happens in the meantime: use numeric addresses or /etc/hosts.");
+	pgq_log_report(PGQ_LOG_SOCKET, &report);
+}
+
 /* An old answer is better than none, and than a wait: it is kept until it fails. */
 bool
 pgq_address_resolve(PgqAddress *address, bool again, uint64 now)
@@ -272,10 +337,7 @@ pgq_address_resolve(PgqAddress *address, bool again, uint64 now)
 	took = pgq_now_mono() - now;
 	address->resolve_at = now + RESOLVE_AGAIN_US + took * RESOLVE_PATIENCE;
 	if (took > RESOLVE_SLOW_US)
-		pgq_log(PGQ_LOG_SOCKET,
-				errmsg("looking up host \"%s\" of another node took %d ms",
-					   address->host, (int) (took / 1000)),
-				errhint("Nothing else happens in the meantime: use numeric addresses or /etc/hosts."));
+		complain_of_lookup(address->host, took);
 	return address->count > 0;
 }
 

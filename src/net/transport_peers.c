@@ -76,6 +76,19 @@ pgq_judge_hello(const PgqIdentity *who, QuorumNodeId target)
 		PGQ_VERDICT_ACCEPTED : PGQ_VERDICT_NO_MEMBER;
 }
 
+/* The cluster that this node was removed from knows it under a new id. */
+bool
+pgq_is_invited_again(const PgqHello *hello)
+{
+	const PgqIdentity *self = &pgq_transport->identity;
+	const PgqIdentity *who = &hello->who;
+
+	return pgq_transport->guest && hello->invite && who->member && self->member &&
+		hello->target != self->node_id && who->node_id != self->node_id &&
+		memcmp(who->cluster_id, self->cluster_id, QUORUM_UUID_SIZE) == 0 &&
+		who->system_identifier == self->system_identifier;
+}
+
 /* Is this the node we wanted to reach? */
 PgqVerdict
 pgq_judge_welcome(const PgqPeer *peer, const PgqIdentity *who)

@@ -8,17 +8,15 @@
  */
 #include "transport_link.h"
 
-#include "compat.h"
-
 void
 pgq_link_init(PgqLink *link, PgqSocketKind kind, void *owner,
 			  size_t in_capacity, size_t out_capacity)
 {
 	memset(link, 0, sizeof(*link));
 	pgq_socket_init(&link->sock, kind, owner);
-	link->in = MemoryContextAlloc(TopMemoryContext, in_capacity);
+	link->in = pgq_host_alloc(in_capacity);
 	link->in_capacity = in_capacity;
-	link->out = MemoryContextAlloc(TopMemoryContext, out_capacity);
+	link->out = pgq_host_alloc(out_capacity);
 	link->out_capacity = out_capacity;
 }
 
@@ -26,10 +24,10 @@ static void
 set_interest(PgqLink *link)
 {
 	if (link->phase == PGQ_LINK_CONNECTING)
-		link->sock.wanted = WL_SOCKET_CONNECTED;
+		link->sock.wanted = PGQ_WRITABLE;
 	else
-		link->sock.wanted = WL_SOCKET_READABLE |
-			(link->out_end > link->out_start ? WL_SOCKET_WRITEABLE : 0);
+		link->sock.wanted = PGQ_READABLE |
+			(link->out_end > link->out_start ? PGQ_WRITABLE : 0);
 }
 
 void

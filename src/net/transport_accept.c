@@ -36,7 +36,7 @@ find_incoming_slot(void)
 	}
 	if (empty != NULL && strangers < PGQ_MAX_STRANGERS)
 		return empty;
-	pgq_log(PGQ_LOG_CROWD, errmsg("too many connections to the quorum port"));
+	pgq_log(PGQ_LOG_CROWD, "too many connections to the quorum port");
 	if (oldest != NULL)
 		pgq_link_close(oldest);
 	return oldest;
@@ -73,9 +73,7 @@ pause_accepting(int error, uint64 now)
 	for (int i = 0; i < pgq_transport->listener_count; i++)
 		pgq_transport->listener[i].wanted = 0;
 	errno = error;
-	pgq_log(PGQ_LOG_SOCKET,
-			errcode_for_socket_access(),
-			errmsg("could not accept a connection to the quorum port: %m"));
+	pgq_log(PGQ_LOG_SOCKET, "could not accept a connection to the quorum port: %m");
 }
 
 void
@@ -104,5 +102,5 @@ pgq_accept_due(uint64 now)
 		return;
 	pgq_transport->accept_at = 0;
 	for (int i = 0; i < pgq_transport->listener_count; i++)
-		pgq_transport->listener[i].wanted = WL_SOCKET_READABLE;
+		pgq_transport->listener[i].wanted = PGQ_READABLE;
 }

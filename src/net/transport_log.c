@@ -2,11 +2,9 @@
  * transport_log.c
  *	  At most one log line per kind and interval, however hard the port is hit.
  *
- * It does not count for the views: those counters are in shared memory.
+ * It does not count for the views: those counters are the host's.
  */
 #include "transport_log.h"
-
-#include "shmem.h"
 
 #define INTERVAL_US		(10 * 1000 * 1000)
 
@@ -40,6 +38,13 @@ pgq_log_due(PgqLogKind kind)
 	return true;
 }
 
+void
+pgq_log_report(PgqLogKind kind, const PgqReport *report)
+{
+	if (pgq_log_due(kind))
+		pgq_host_log(report);
+}
+
 uint64
 pgq_log_flush(uint64 now)
 {
@@ -51,10 +56,9 @@ pgq_log_flush(uint64 now)
 			continue;
 		if (now >= kinds[i].written_at + INTERVAL_US)
 		{
-			ereport(LOG,
-					(errmsg("quorum port: %s: " UINT64_FORMAT " more times in the last %d seconds",
-							kind_names[i], kinds[i].held_back,
-							(int) ((now - kinds[i].written_at) / 1000000))));
+			pgq_say("quorum port: %s: " UINT64_FORMAT " more times in the last %d seconds",
+					kind_names[i], kinds[i].held_back,
+					(int) ((now - kinds[i].written_at) / 1000000));
 			kinds[i].held_back = 0;
 			kinds[i].written_at = now;
 		}
