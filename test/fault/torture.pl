@@ -1,0 +1,308 @@
+#!/usr/bin/perl
+# torture.pl
+#	  A cluster of real servers, each with a host of its own, under random faults and load;
+#	  afterwards everything that clients were told is held against what is there.
+#
+# Faults are TortureNemesis.pm, clients client.c, the judgement TortureCheck.pm.  Every draw
+# of a fault comes from the seed; what it meets depends on the machine.
+#
+# usage: torture.pl --bindir DIR --client FILE [--minutes N] [--seed N] [--nodes N] [--clients N] [--keep]
+# exit status: 0 nothing found, 1 something found, or the cluster did not heal.
+use strict;
+use warnings;
+use FindBin ();
+use lib "$FindBin::RealBin/../perl", $FindBin::RealBin;
+use QuorumNet;
+use QuorumNodes;
+use TortureCheck;
+use TortureNemesis;
+use Getopt::Long ();
+use POSIX ();
+use Time::HiRes qw(time sleep);
+
+my $heal_limit = 180;     # seconds until every member must be whole in the end
+my @arguments = @ARGV;
+my %option = (minutes => 1, seed => int(time() * 1000) % 1_000_000, nodes => 3, clients => 4);
+Getopt::Long::GetOptions(\%option, 'bindir=s', 'client=s', 'minutes=f', 'seed=i', 'nodes=i', 'clients=i', 'keep')
+  or die "usage: torture.pl --bindir DIR --client FILE [--minutes N] [--seed N] [--nodes N] [--clients N] [--keep]\n";
+
+if (defined(my $why = QuorumNet::missing()))
+{
+	print "skipped: torture: $why\n";
+	exit 0;
+}
+QuorumNet::enter('--seed', $option{seed}, @arguments);
+QuorumNodes::use_network($option{nodes});
+$| = 1;
+my ($workspace, $client_program) = QuorumNodes::open_workspace('torture', $option{client});
+$SIG{$_} = sub { print "\ninterrupted\n"; exit 130 } for qw(INT TERM HUP);
+
+# A generator of the nemesis alone: what else draws does not move its draws.
+my $dice = $option{seed} * 2654435761 % 2147483647 || 1;
+sub dice { $dice = $dice * 48271 % 2147483647; return $dice / 2147483647 }
+
+my $cluster = QuorumNodes->new(bindir => $option{bindir}, extension => 1, count => $option{nodes}, settings => <<'EOC');
+shared_buffers = 32MB
+min_wal_size = 64MB
+max_prepared_transactions = 50
+log_min_messages = log
+quorum.promotion_limit = 10s
+EOC
+my $began = time();
+my (@events, @clients);
+
+sub event
+{
+	my ($text) = @_;
+	my $line = sprintf '%8.2f  %s', time() - $began, $text;
+	push @events, $line;
+	QuorumNodes::write_file("$workspace/events", '>>', "$line\n");
+}
+
+# The node that serves, if one says so at once.
+sub leader
+{
+	for my $node ($cluster->nodes)
+	{
+		next if !-e "$node->{dir}/postmaster.pid";
+		local $ENV{PGCONNECT_TIMEOUT} = 2;
+		my ($status, $text) = answer_of($node, "SELECT role || ' ' || gate FROM quorum.status");
+		return $node if $status == 0 && $text =~ /^leader open$/m;
+	}
+	return;
+}
+
+# psql that does not wait for a frozen server.
+sub answer_of
+{
+	my ($node, $sql) = @_;
+	return QuorumNodes::run('timeout', '2', $cluster->bin('psql'), '-XAtq', '-h', $workspace, '-p', $node->{port},
+		'-U', 'postgres', '-d', 'postgres', '-c', $sql);
+}
+
+sub start_client
+{
+	my ($number, @more) = @_;
+	pipe(my $read, my $input) or die "pipe: $!\n";
+	defined(my $pid = fork()) or die "fork: $!\n";
+	if ($pid == 0)
+	{
+		close $input;
+		close $_->{input} for @clients;
+		open(STDIN, '<&', $read) && open(STDOUT, '>', "$workspace/client.$number") or die "client: $!\n";
+		{ no warnings 'exec'; exec $client_program, join(',', map { "$_->{host}:$_->{port}" } $cluster->nodes), 'postgres', $number, $option{seed}, @more }
+		die "$client_program: $!\n";
+	}
+	close $read;
+	push @clients, { number => $number, pid => $pid, input => $input, standby => scalar @more };
+}
+
+sub stop_clients
+{
+	close $_->{input} for @clients;
+	waitpid($_->{pid}, 0) for @clients;
+}
+
+# ---- the course of a run --------------------------------------------------------------------
+
+sub prepare
+{
+	my $first = $cluster->create;
+	$cluster->query($first, $_) for 'CREATE TABLE lists (key bigint PRIMARY KEY, vals text NOT NULL)',
+	  'CREATE TABLE accounts (id int PRIMARY KEY, balance bigint NOT NULL)',
+	  'INSERT INTO accounts SELECT i, 0 FROM generate_series(0, 7) AS i',
+	  'CREATE TABLE drawn (n bigint PRIMARY KEY)', 'CREATE SEQUENCE numbers', 'CREATE EXTENSION amcheck';
+	return;
+}
+
+sub torture
+{
+	my ($nemesis) = @_;
+	my $until = time() + 60 * $option{minutes};
+
+	start_client($_) for 1 .. $option{clients};
+	start_client(1 + $option{clients}, 'standby');
+	while (time() < $until)
+	{
+		$nemesis->tick;
+		QuorumNodes::reap();
+		decide_old();
+		sleep 0.05;
+	}
+	event('all faults end');
+	$nemesis->heal;
+	return;
+}
+
+# Every member whole, nobody needing help; servers that ended meanwhile are started again.
+sub wait_healthy
+{
+	my ($nemesis) = @_;
+	my ($limit, @complaints) = (time() + $heal_limit);
+	my ($again, $added) = (time() + 5, time() + 10);
+
+	for (;;)
+	{
+		my $leader = leader();
+		@complaints = $leader ? $cluster->complaints($leader) : 'nobody leads';
+		return $leader if !@complaints;
+		die "after $heal_limit s: " . join('; ', @complaints) . "\n" if time() > $limit;
+		if (time() > $again)
+		{
+			$nemesis->heal;
+			$again = time() + 5;
+		}
+		if ($leader && time() > $added)
+		{
+			for my $node (grep { $_ != $leader } $cluster->nodes)
+			{
+				$cluster->psql($leader, "SELECT quorum.add_member('$node->{name}', '$node->{host}:$node->{quorum_port}')")
+				  if $nemesis->{removed}{ $node->{name} };
+			}
+			$added = time() + 10;
+		}
+		QuorumNodes::reap();
+		sleep 0.3;
+	}
+}
+
+# Prepared transactions that nobody decided are decided by chance: both are right.
+# Those that wait for longer block everybody else: in a child, a server may not answer.
+my $decided_at = 0;
+sub decide_old
+{
+	return if time() < $decided_at + 3;
+	$decided_at = time();
+	my $commit = dice() < 0.5 ? 'COMMIT' : 'ROLLBACK';
+	defined(my $pid = fork()) or die "fork: $!\n";
+	return if $pid;
+	alarm 20;
+	my $leader = leader();
+	if ($leader)
+	{
+		my ($status, $text) = answer_of($leader, "SELECT gid FROM pg_prepared_xacts WHERE prepared < now() - interval '3 s'");
+		for my $gid ($status == 0 ? split /\n/, $text : ())
+		{
+			answer_of($leader, "$commit PREPARED '$gid'");
+		}
+	}
+	POSIX::_exit(0);
+}
+
+sub decide
+{
+	my ($leader) = @_;
+	for my $gid (split /\n/, $cluster->query($leader, 'SELECT gid FROM pg_prepared_xacts'))
+	{
+		$cluster->query($leader, (dice() < 0.5 ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$gid'");
+	}
+}
+
+sub judge
+{
+	my ($leader) = @_;
+	my $check = TortureCheck->new;
+	my %lists;
+
+	for (split /\n/, $cluster->query($leader, 'SELECT key, vals FROM lists'))
+	{
+		my ($key, $values) = split /\|/;
+		$lists{$key} = [ split /,/, $values ];
+	}
+	$check->final(\%lists, $cluster->query($leader, 'SELECT sum(balance) FROM accounts'),
+		{ map { $_ => 1 } split /\n/, $cluster->query($leader, 'SELECT n FROM drawn') });
+	for my $client (@clients)
+	{
+		$check->parse($_, $client->{standby}) for QuorumNodes::read_lines("$workspace/client.$client->{number}");
+	}
+	$check->check;
+	compare_nodes($check, $leader);
+	check_terms($check);
+	return $check;
+}
+
+# The same rows everywhere, indexes that agree with them.
+sub compare_nodes
+{
+	my ($check, $leader) = @_;
+	my $end = $cluster->query($leader, 'SELECT pg_current_wal_flush_lsn()');
+	my $digest = join ' UNION ALL ', map { "SELECT '$_', count(*), md5(string_agg(t::text, ' ' ORDER BY t::text)) FROM $_ AS t" } qw(lists accounts drawn);
+	my $expected = $cluster->query($leader, $digest);
+
+	for my $node ($cluster->nodes)
+	{
+		$cluster->wait_for(60, "$node->{name} has replayed everything", sub {
+			$node == $leader || $cluster->query($node, "SELECT pg_last_wal_replay_lsn() >= '$end'::pg_lsn") eq 't';
+		});
+		$check->find('nodes differ', $node->{name}) if $cluster->query($node, $digest) ne $expected;
+		my ($status, $text) = $cluster->psql($node, "SELECT bt_index_check(indexrelid, true) FROM pg_index WHERE indrelid IN ('lists'::regclass, 'accounts'::regclass, 'drawn'::regclass)");
+		$check->find('amcheck', "$node->{name}: $text") if $status != 0;
+	}
+}
+
+# S1, by the servers' own logs: one gate per term.
+sub check_terms
+{
+	my ($check) = @_;
+	my %opened;
+	for my $node ($cluster->nodes)
+	{
+		for (QuorumNodes::read_lines($node->{log}))
+		{
+			$opened{$1}{ $node->{name} } = 1 if /quorum: gate open in term (\d+)/;
+			$check->find('broken invariant', "$node->{name}: $_") if /broken invariant|TRAP:|terminated by signal 11/;
+		}
+	}
+	for my $term (keys %opened)
+	{
+		$check->find('two leaders', "term $term: " . join ', ', keys %{ $opened{$term} }) if keys %{ $opened{$term} } > 1;
+	}
+	$check->{terms} = keys %opened;
+}
+
+printf "torture: seed %d, %g minutes, %d servers, %d clients, in %s\n", $option{seed}, $option{minutes}, $option{nodes},
+  $option{clients}, $workspace;
+my $nemesis = TortureNemesis->new(cluster => $cluster, rand => \&dice, leader => \&leader, log => \&event);
+my $check;
+my $fine = eval {
+	prepare();
+	torture($nemesis);
+	my $healthy_at = time();
+	my $leader = wait_healthy($nemesis);
+	printf "every member is whole %.1f s after the last fault\n", time() - $healthy_at;
+	stop_clients();
+	decide($leader);
+	$check = judge($leader);
+	1;
+};
+print "\n$@" if !$fine;
+print "faults: ", join(', ', map { "$_ $nemesis->{count}{$_}" } sort keys %{ $nemesis->{count} }), "\n";
+if ($check)
+{
+	printf "transactions: %d acknowledged, %d refused, %d without answer; reads: %d on leaders, %d on standbys; terms served: %d\n",
+	  $check->{ok}, $check->{failed}, $check->{unknown}, $check->{reads}, $check->{standby_reads}, $check->{terms};
+	for my $kind (sort keys %{ $check->{found} })
+	{
+		print "FOUND $kind: $check->{count}{$kind}\n";
+		print map { "    $_\n" } @{ $check->{found}{$kind} };
+	}
+	$fine = 0 if %{ $check->{count} };
+}
+else
+{
+	eval { stop_clients() };
+	print map { $cluster->log_tail($_, 30) } grep { -e $_->{log} } $cluster->nodes;
+}
+QuorumNodes::close_workspace($fine && !$option{keep});
+print "events, histories and logs are in $workspace; again: make torture MINUTES=$option{minutes} SEED=$option{seed}\n" if !$fine || $option{keep};
+printf "\ntorture: seed=%d minutes=%g faults=%d found=%s\n", $option{seed}, $option{minutes},
+  eval { my $n = 0; $n += $_ for values %{ $nemesis->{count} }; $n } // 0,
+  $check ? join(',', map { "$_:$check->{count}{$_}" } sort keys %{ $check->{count} }) || 'nothing' : 'no end';
+exit($fine ? 0 : 1);
+
+END
+{
+	my $status = $?;
+	QuorumNodes::close_workspace(0) if defined $workspace;
+	$? = $status;
+}
