@@ -14,6 +14,8 @@ admin_options(Admin *admin, const AdminUsage *usage, int argc, char **argv, int 
 		{"to", required_argument, NULL, 1},
 		{"for", required_argument, NULL, 2},
 		{"wait", required_argument, NULL, 2},
+		{"kind", required_argument, NULL, 3},
+		{"address", required_argument, NULL, 4},
 		{NULL, 0, NULL, 0}
 	};
 	int			option;
@@ -33,6 +35,10 @@ admin_options(Admin *admin, const AdminUsage *usage, int argc, char **argv, int 
 			admin->to = optarg;
 		else if (option == 2)
 			admin->seconds = seconds_option("this option", optarg, 30 * 86400);
+		else if (option == 3)
+			admin->kind = optarg;
+		else if (option == 4)
+			admin->address = optarg;
 		else if (!common_option(&admin->common, option, optarg))
 		{
 			*code = usage_error(usage->name);

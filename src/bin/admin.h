@@ -13,6 +13,8 @@ typedef struct Admin
 	Common		common;
 	const char *argument;		/* name of a member; NULL = none */
 	const char *to;				/* --to */
+	const char *kind;			/* --kind */
+	const char *address;		/* --address */
 	int			seconds;		/* --for, --wait; 0 = default */
 	bool		yes;
 } Admin;

@@ -9,6 +9,8 @@
 
 #include <math.h>
 
+#define CHECK_TIMEOUT_MS	30000	/* it resolves the names of hosts */
+
 typedef struct Report
 {
 	int			warnings;
@@ -19,21 +21,13 @@ typedef struct Report
 static const char node_question[] =
 "SELECT pg_catalog.current_setting('server_version') AS version,"
 " pg_catalog.current_setting('quorum.lease_duration') AS lease,"
-" pg_catalog.current_setting('quorum.death_proof') AS death_proof,"
-" pg_catalog.current_setting('quorum.allow_local_commit') AS allow_local_commit,"
-" pg_catalog.current_setting('max_wal_senders') AS max_wal_senders,"
-" pg_catalog.current_setting('max_replication_slots') AS max_replication_slots,"
 " pg_catalog.current_setting('max_connections') AS max_connections,"
-" pg_catalog.current_setting('data_checksums') AS checksums,"
-" pg_catalog.current_setting('wal_log_hints') AS wal_log_hints,"
 " pg_catalog.pg_database_collation_actual_version((SELECT oid FROM pg_catalog.pg_database"
 "  WHERE datname = pg_catalog.current_database())) AS collation_version,"
-" (SELECT pg_catalog.string_agg(datname, ', ') FROM pg_catalog.pg_database WHERE datcollversion"
-"  <> pg_catalog.pg_database_collation_actual_version(oid)) AS stale_collations,"
-" (SELECT pg_catalog.string_agg(name, ', ') FROM pg_catalog.pg_settings WHERE pending_restart)"
-"  AS pending,"
-" (SELECT pg_catalog.string_agg(slot_name || ' (' || wal_status || ')', ', ') FROM"
-"  pg_catalog.pg_replication_slots WHERE wal_status IN ('lost', 'unreserved')) AS bad_slots,"
+" (SELECT installed_version FROM pg_catalog.pg_available_extensions WHERE name = 'pg_quorum')"
+"  AS objects,"
+" (SELECT default_version FROM pg_catalog.pg_available_extensions WHERE name = 'pg_quorum')"
+"  AS files,"
 " extract(epoch FROM pg_catalog.clock_timestamp())::float8 AS clock";
 
 static void
@@ -162,32 +156,35 @@ check_members(const Survey *survey, Report *report)
 
 /* ---- each node -------------------------------------------------------------------------- */
 
+/* What the node finds itself; who is there and who would win is seen better from here. */
 static void
-check_node(const Member *m, const PGresult *row, int members, Report *report)
+check_node(const Survey *survey, const Member *m, Report *report)
 {
-	int			streams = Min(atoi(field(row, 0, "max_wal_senders")),
-							  atoi(field(row, 0, "max_replication_slots")));
+	PGresult   *rows = query_ok(m->own->conn,
+								"SELECT severity, topic, what, detail, hint FROM quorum.check()"
+								" WHERE severity <> 'ok' AND topic NOT IN ('failover', 'members', 'versions')",
+								0, NULL, Max(survey->spec->timeout_ms, CHECK_TIMEOUT_MS));
 
-	if (streams < members)
-		FAIL(report, "%s: max_wal_senders or max_replication_slots is %d, too few for %d members - "
-			 "set both to 10", m->name, streams, members);
-	if (strcmp(field(row, 0, "checksums"), "on") != 0 &&
-		strcmp(field(row, 0, "wal_log_hints"), "on") != 0)
-		FAIL(report, "%s: neither data checksums nor wal_log_hints - set wal_log_hints = on",
-			 m->name);
-	if (field(row, 0, "pending") != NULL)
-		WARN(report, "%s: changed, but in force only after a restart: %s", m->name,
-			 field(row, 0, "pending"));
-	if (field(row, 0, "bad_slots") != NULL)
-		FAIL(report, "%s: WAL is gone, or about to go, for slots %s - max_slot_wal_keep_size",
-			 m->name, field(row, 0, "bad_slots"));
-	if (field(row, 0, "stale_collations") != NULL)
-		WARN(report, "%s: the collations of %s have another version than when it was made - "
-			 "REINDEX, then ALTER DATABASE … REFRESH COLLATION VERSION", m->name,
-			 field(row, 0, "stale_collations"));
-	if (is_true(field(row, 0, "allow_local_commit")) ||
-		strcmp(field(row, 0, "allow_local_commit"), "on") == 0)
-		WARN(report, "%s: quorum.allow_local_commit is on - such commits can be lost", m->name);
+	if (rows == NULL)
+		WARN(report, "%s: quorum.check() gives no answer - its settings are not tested", m->name);
+	for (int i = 0; rows != NULL && i < PQntuples(rows); i++)
+	{
+		const char *detail = field(rows, i, "detail");
+		const char *hint = field(rows, i, "hint");
+		char		text[1024];
+
+		/* every node would say it */
+		if (strcmp(field(rows, i, "topic"), "pause") == 0 && m != survey->leader)
+			continue;
+		snprintf(text, sizeof(text), "%s: %s%s%s%s%s", m->name, field(rows, i, "what"),
+				 detail != NULL ? " - " : "", detail != NULL ? detail : "",
+				 hint != NULL ? " " : "", hint != NULL ? hint : "");
+		if (strcmp(field(rows, i, "severity"), "error") == 0)
+			FAIL(report, "%s", text);
+		else
+			WARN(report, "%s", text);
+	}
+	PQclear(rows);
 }
 
 /* The same on every node, or else said with both values. */
@@ -240,6 +237,23 @@ check_clocks(const Survey *survey, PGresult *const *rows, Report *report)
 		OK("clocks agree within %.1f s", high - low);
 }
 
+/* The last step of an upgrade. */
+static void
+check_objects(const Survey *survey, PGresult *const *rows, Report *report)
+{
+	for (int i = 0; i < survey->count; i++)
+	{
+		const char *objects = rows[i] != NULL ? field(rows[i], 0, "objects") : NULL;
+		const char *files = rows[i] != NULL ? field(rows[i], 0, "files") : NULL;
+
+		if (objects == NULL || files == NULL || strcmp(objects, files) == 0)
+			continue;
+		WARN(report, "%s has pg_quorum %s, its SQL objects are those of %s - when every node has "
+			 "it, ALTER EXTENSION pg_quorum UPDATE", survey->members[i].name, files, objects);
+		return;
+	}
+}
+
 static void
 check_nodes(const Survey *survey, Report *report)
 {
@@ -253,11 +267,13 @@ check_nodes(const Survey *survey, Report *report)
 			continue;
 		rows[i] = query_ok(m->own->conn, node_question, 0, NULL, survey->spec->timeout_ms);
 		if (rows[i] != NULL)
-			check_node(m, rows[i], survey->count, report);
+			check_node(survey, m, report);
 	}
 	if (interrupted())
 		return;
 	check_same(survey, rows, "version", "the release", "update every node", report);
+	check_same(survey, rows, "files", "the release of pg_quorum", "update every node", report);
+	check_objects(survey, rows, report);
 	check_same(survey, rows, "lease", "quorum.lease_duration", "set the same value everywhere",
 			   report);
 	check_same(survey, rows, "collation_version", "the version of the collation",
@@ -268,33 +284,6 @@ check_nodes(const Survey *survey, Report *report)
 }
 
 /* ---- what else -------------------------------------------------------------------------- */
-
-/* Findings of the extension itself, if this release has them. */
-static void
-check_extension(const Survey *survey, Report *report)
-{
-	PGconn	   *conn = survey->reference->conn;
-	PGresult   *rows = query_ok(conn, "SELECT pg_catalog.to_regproc('quorum.check') AS f", 0, NULL,
-								survey->spec->timeout_ms);
-	bool		there = rows != NULL && field(rows, 0, "f") != NULL;
-
-	PQclear(rows);
-	if (!there)
-		return;
-	rows = query_ok(conn, "SELECT * FROM quorum.check()", 0, NULL, 30000);
-	for (int i = 0; rows != NULL && i < PQntuples(rows); i++)
-	{
-		const char *level = field(rows, i, "level");
-
-		if (level == NULL || pg_strcasecmp(level, "ok") == 0)
-			OK("%s", field(rows, i, "finding"));
-		else if (pg_strncasecmp(level, "fail", 4) == 0)
-			FAIL(report, "%s - %s", field(rows, i, "finding"), field(rows, i, "hint"));
-		else
-			WARN(report, "%s - %s", field(rows, i, "finding"), field(rows, i, "hint"));
-	}
-	PQclear(rows);
-}
 
 /* Would a stream be let in?  From this host and as this role only, which is said. */
 static void
@@ -325,10 +314,9 @@ check_streams_from_here(const Survey *survey)
 static void
 tell_untested(const Survey *survey)
 {
-	NOT_TESTED("pg_hba.conf: the streams show that %s lets its followers in; whether the others "
-			   "let each other in shows a switchover only",
+	NOT_TESTED("passwords and certificates: the streams show that %s lets its followers in; whether "
+			   "the others let each other in shows a switchover only, pg_hba.conf does not forbid it",
 			   survey->leader ? survey->leader->name : "the leader");
-	NOT_TESTED("free disk space is not tested: no server tells it");
 }
 
 int
@@ -370,7 +358,6 @@ cmd_check(int argc, char **argv)
 	check_failover(survey, &report);
 	check_members(survey, &report);
 	check_nodes(survey, &report);
-	check_extension(survey, &report);
 	check_streams_from_here(survey);
 	tell_untested(survey);
 	printf("%d failures, %d warnings\n", report.failures, report.warnings);

@@ -8,6 +8,8 @@
 
 #include <unistd.h>
 
+#include "debian.h"
+
 static void
 help(void)
 {
@@ -22,6 +24,7 @@ help(void)
 		   "      --allow=NETWORK    let other nodes in from there: writes pg_hba.conf; repeatable\n"
 		   "      --set=NAME=VALUE   another setting; repeatable\n"
 		   "      --config-dir=DIR   /etc/postgresql/VERSION/NAME of a Debian cluster\n"
+		   "                         (default: the one that names DIRECTORY)\n"
 		   "      --log=FILE         log of the server (default: DIRECTORY/server.log)\n"
 		   "      --restart          restart the server if that is needed\n"
 		   "  -y, --yes              do not ask before changing settings\n"
@@ -114,7 +117,10 @@ find_directory(Setup *setup, PGconn *conn)
 	const char *directory = result != NULL ? field(result, 0, "d") : NULL;
 
 	if (directory != NULL && access(directory, W_OK) == 0 && server_is_local(conn, directory))
+	{
 		setup->server.directory = pg_strdup(directory);
+		find_config_directory(&setup->server);
+	}
 	else
 		setup->server.directory = NULL;
 	PQclear(result);

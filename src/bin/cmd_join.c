@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "clone.h"
+#include "debian.h"
 #include "setup.h"
 
 #define DEFAULT_JOIN_SECONDS 600
@@ -28,6 +29,8 @@ typedef struct Join
 	int			network_count;
 	int			wait_seconds;
 	bool		overwrite;
+	const char *replaces;		/* the member that leaves first; NULL = none */
+	bool		yes;			/* also when it is still there */
 } Join;
 
 static void
@@ -41,12 +44,14 @@ help(void)
 		   "      --name=NAME        name of the node (default: the name of the host)\n"
 		   "      --address=HOST[:PORT]  where other nodes reach this one; PORT is for the quorum\n"
 		   "                         (default: that of PostgreSQL + 2000)\n"
-		   "  -p, --port=PORT        port of PostgreSQL here (default: 5432)\n"
+		   "  -p, --port=PORT        port of PostgreSQL here (default: 5432; that of the Debian\n"
+		   "                         cluster)\n"
 		   "      --kind=KIND        voter (default) or learner\n"
 		   "      --allow=NETWORK    let other nodes in from there: writes pg_hba.conf; repeatable\n"
 		   "      --set=NAME=VALUE   another setting; repeatable\n"
 		   "      --config-dir=DIR   /etc/postgresql/VERSION/NAME of a stopped Debian cluster,\n"
-		   "                         made with pg_createcluster\n"
+		   "                         made with pg_createcluster (default: the one that names\n"
+		   "                         DIRECTORY)\n"
 		   "      --overwrite        the directory is not empty: keep it as DIRECTORY.before-join\n"
 		   "      --log=FILE         log of the server (default: DIRECTORY/server.log)\n"
 		   "      --wait=SECONDS     how long the node may take to catch up (default: 600)\n"
@@ -121,6 +126,12 @@ check_here(Join *join)
 	return true;
 }
 
+static bool
+is_replaced(const Join *join, const Member *member)
+{
+	return join->replaces != NULL && strcmp(member->name, join->replaces) == 0;
+}
+
 /* What add_member would refuse in the end is better said before the copy is made. */
 static bool
 check_leader(const Join *join, const Survey *survey, PGconn *leader)
@@ -139,7 +150,7 @@ check_leader(const Join *join, const Survey *survey, PGconn *leader)
 	{
 		const Member *member = &survey->members[i];
 
-		if (member == same || strcmp(member->host, join->host) != 0 ||
+		if (member == same || is_replaced(join, member) || strcmp(member->host, join->host) != 0 ||
 			atoi(member_row(member, "quorum_port")) != join->quorum_port)
 			continue;
 		pg_log_error("a member with the address %s exists already: \"%s\"", join->clone.address,
@@ -147,7 +158,7 @@ check_leader(const Join *join, const Survey *survey, PGconn *leader)
 		pg_log_error_hint("Choose another port with --address.");
 		return false;
 	}
-	if (same == NULL || clone_is_there(&join->clone))
+	if (same == NULL || clone_is_there(&join->clone) || is_replaced(join, same))
 		return true;
 	/* Invited before, by a run that was interrupted: nobody has answered under that name. */
 	if (!same->heard && strcmp(same->kind, "learner") == 0)
@@ -159,6 +170,35 @@ check_leader(const Join *join, const Survey *survey, PGconn *leader)
 }
 
 /* ---- the steps -------------------------------------------------------------------------- */
+
+/* The member whose place this one takes leaves; nothing to do when it has left, or is this one. */
+static bool
+remove_old(const Join *join, const Survey *survey, PGconn *leader)
+{
+	const Member *old = join->replaces != NULL ? survey_member(survey, join->replaces) : NULL;
+	const char *values[] = {join->replaces, "60 s"};
+	PGresult   *result;
+
+	if (old == NULL || (clone_is_there(&join->clone) && strcmp(old->name, join->clone.name) == 0))
+		return true;
+	if (old == survey->leader)
+	{
+		pg_log_error("\"%s\" leads", old->name);
+		pg_log_error_hint("Use \"%s switchover\" first, or join the new one before the old one is "
+						  "removed.", progname);
+		return false;
+	}
+	if (old->heard)
+		pg_log_warning("\"%s\" is there; until the new one has caught up there is one voter less",
+					   old->name);
+	if (old->heard && !join->yes && !ask_yes("Remove it now?"))
+		return false;
+	result = query_ok(leader, "SELECT quorum.remove_member($1, $2::interval)", 2, values, 65000);
+	if (result == NULL)
+		return false;
+	printf("%s is no member any more\n", join->replaces);
+	return true;
+}
 
 static bool
 copy(Join *join, const Survey *survey, PGconn *leader)
@@ -276,8 +316,8 @@ run(Join *join)
 	Survey	   *survey;
 	PGconn	   *leader = survey_leader(&survey, &join->common, 30);
 
-	if (!check_leader(join, survey, leader) || !check_here(join) || !copy(join, survey, leader) ||
-		!start(join))
+	if (!check_leader(join, survey, leader) || !check_here(join) ||
+		!remove_old(join, survey, leader) || !copy(join, survey, leader) || !start(join))
 		return EXIT_DEGRADED;
 	/* The copy may have taken long: whoever leads now has to add it. */
 	survey_free(survey);
@@ -297,6 +337,15 @@ run(Join *join)
 
 /* -------------------------------------------------------------------------------------- */
 
+static int
+default_port(const LocalServer *server)
+{
+	const char *port = server->config_directory != NULL ?
+		config_value(server->config_directory, "port") : NULL;
+
+	return port != NULL && atoi(port) > 0 ? atoi(port) : DEF_PGPORT;
+}
+
 static bool
 check_options(Join *join)
 {
@@ -308,8 +357,11 @@ check_options(Join *join)
 		pg_log_error_hint("Use -D.");
 		return false;
 	}
+	find_config_directory(&clone->server);
+	if (clone->pg_port == 0)
+		clone->pg_port = default_port(&clone->server);
 	if (clone->name == NULL)
-		clone->name = default_node_name();
+		clone->name = join->replaces != NULL ? join->replaces : default_node_name();
 	if (!valid_node_name(clone->name))
 		return false;
 	if (join->host == NULL)
@@ -384,6 +436,9 @@ join_option(Join *join, int option, char *value)
 		case 8:
 			join->clone.server.log = absolute_path(value);
 			return true;
+		case 'y':
+			join->yes = true;
+			return true;
 		case 9:
 			join->wait_seconds = seconds_option("--wait", value, 30 * 86400);
 			return true;
@@ -393,6 +448,12 @@ join_option(Join *join, int option, char *value)
 
 int
 cmd_join(int argc, char **argv)
+{
+	return join_in_place_of(NULL, argc, argv);
+}
+
+int
+join_in_place_of(const char *old, int argc, char **argv)
 {
 	static struct option options[] = {
 		{"pgdata", required_argument, NULL, 'D'},
@@ -409,12 +470,12 @@ cmd_join(int argc, char **argv)
 		{"overwrite", no_argument, NULL, 7},
 		{"log", required_argument, NULL, 8},
 		{"wait", required_argument, NULL, 9},
+		{"yes", no_argument, NULL, 'y'},
 		{NULL, 0, NULL, 0}
 	};
-	Join		join = {.kind = "voter", .wait_seconds = DEFAULT_JOIN_SECONDS};
+	Join		join = {.kind = "voter", .wait_seconds = DEFAULT_JOIN_SECONDS, .replaces = old};
 	int			option;
 
-	join.clone.pg_port = DEF_PGPORT;
 	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-?") == 0))
 	{
 		help();
@@ -422,19 +483,19 @@ cmd_join(int argc, char **argv)
 	}
 	if (getenv("PGDATA") != NULL)
 		join.clone.server.directory = absolute_path(getenv("PGDATA"));
-	while ((option = getopt_long(argc, argv, "D:p:t:v", options, NULL)) != -1)
+	while ((option = getopt_long(argc, argv, "D:p:t:vy", options, NULL)) != -1)
 	{
 		if (!join_option(&join, option, optarg))
-			return usage_error("join");
+			return usage_error(argv[0]);
 	}
 	if (optind + 1 < argc)
 	{
 		pg_log_error("too many arguments (first is \"%s\")", argv[optind + 1]);
-		return usage_error("join");
+		return usage_error(argv[0]);
 	}
-	refuse_root("join");
+	refuse_root(argv[0]);
 	if (!check_options(&join))
-		return usage_error("join");
+		return usage_error(argv[0]);
 	join.token = token_read(optind < argc ? argv[optind] : NULL);
 	/* It is read only once: the rest of the program gets it as text. */
 	join.common.token = token_encode(join.token);

@@ -13,10 +13,14 @@ static const AdminUsage remove_usage = {"remove", true,
 	"Exit codes: 0 done, 1 refused or failed, 2 no leader, 3 nobody to ask, 4 wrong options.\n"
 };
 static const AdminUsage replace_usage = {"replace", true,
-	"replace: remove a member, and tell how to add its successor.\n\n"
-	"Usage:\n  pg_quorum replace NAME [OPTION]... [connection options]\n\n"
+	"replace: remove a member that is gone, and join in its place.\n\n"
+	"Usage:\n  pg_quorum replace NAME -D DIRECTORY --address=HOST[:PORT] [OPTION]... TOKEN\n"
+	"  pg_quorum replace NAME [OPTION]... [connection options]\n\n"
+	"With --address it is run on the new host and does what join does, whose options and token\n"
+	"it takes; the new node has the old name unless --name is given. Without, it only removes\n"
+	"the member and tells how its successor joins.\n\n"
 	"  -y, --yes              do not ask\n"
-	"      --wait=SECONDS     how long it may take (default: 60)\n"
+	"      --wait=SECONDS     how long it may take (default: 60, with a join 600)\n"
 	"\nWhen the old node still works, join the new one first and remove the old one then:\n"
 	"so there is always the same redundancy. Replace is for a node that is gone.\n"
 };
@@ -89,6 +93,16 @@ cmd_replace(int argc, char **argv)
 	Admin		admin = {0};
 	int			code;
 
+	for (int i = 2; i < argc; i++)
+	{
+		if (strncmp(argv[i], "--address", strlen("--address")) != 0 || argv[1][0] == '-')
+			continue;
+
+		/* The name of the old member goes, the rest is for join. */
+		admin.argument = argv[1];
+		argv[1] = argv[0];
+		return join_in_place_of(admin.argument, argc - 1, argv + 1);
+	}
 	if (!admin_options(&admin, &replace_usage, argc, argv, &code))
 		return code;
 	if (!remove_member(&admin))

@@ -104,12 +104,19 @@ heard_text(const Member *member)
 	return seconds != NULL ? human_seconds(atof(seconds)) : pg_strdup("never");
 }
 
+/* A witness never answers here: it has no PostgreSQL. */
+static bool
+is_silent(const Member *member)
+{
+	return member->own == NULL && (strcmp(member->kind, "witness") != 0 || !member->heard);
+}
+
 static void
 add_member_row(Table *table, const Member *member)
 {
 	char	  **cell = table->cells[table->rows++];
 
-	cell[0] = psprintf("%s%s", member->name, member->own == NULL ? "*" : "");
+	cell[0] = psprintf("%s%s", member->name, is_silent(member) ? "*" : "");
 	cell[1] = pg_strdup(role_text(member));
 	cell[2] = pg_strdup(member->kind);
 	cell[3] = pg_strdup(member->state);
@@ -183,7 +190,7 @@ print_footnotes(const Survey *survey)
 		const Member *member = &survey->members[i];
 		const char *teller = field(member->teller->results[0], 0, "node_name");
 
-		if (member->own == NULL)
+		if (is_silent(member))
 			printf(" * %s does not answer here; this is what %s knows of it\n", member->name, teller);
 	}
 	for (int i = 0; i < survey->problem_count; i++)
@@ -282,6 +289,7 @@ json_member(const Member *member)
 	json_field("last_heard_seconds", member_row(member, "last_heard_seconds"), false);
 	json_field("priority", member_row(member, "priority"), false);
 	json_bool("in_sync_rule", member_row(member, "in_sync_rule"));
+	json_bool("left_out", member_row(member, "left_out"));
 	json_bool("electable", member_row(member, "electable"));
 	json_field("reason", member->reason, true);
 	printf("}");
@@ -293,6 +301,7 @@ print_json(const Survey *survey)
 	printf("{\"status\": \"%s\", \"exit_code\": %d", verdict(survey), (int) survey->code);
 	json_field("leader", survey->leader ? survey->leader->name : NULL, true);
 	json_field("term", survey->term, false);
+	json_field("paused_until", survey->paused_until, true);
 	printf(", \"voters\": %d, \"quorum\": %d, \"members\": [", survey->voters, survey->quorum);
 	for (int i = 0; i < survey->count; i++)
 	{

@@ -1,6 +1,6 @@
 /*
  * cmd_switchover.c
- *	  pg_quorum switchover, pause, resume, force: who leads, and whether that may change.
+ *	  pg_quorum switchover: another node leads.
  */
 #include "admin.h"
 
@@ -15,22 +15,6 @@ static const AdminUsage switchover_usage = {"switchover", false,
 	"      --wait=SECONDS     give up after that, and go on as before (default: 5)\n"
 	"\nExit codes: 0 done, 1 refused or given up, 2 no leader, 3 nobody to ask, 4 wrong options.\n"
 };
-static const AdminUsage pause_usage = {"pause", false,
-	"pause: no elections for a while, for maintenance.\n\n"
-	"Usage:\n  pg_quorum pause [--for=TIME] [connection options]\n\n"
-	"      --for=TIME         when the pause ends by itself, such as 30min (default: 1h)\n"
-	"\nWhile it lasts no node takes over, also when the leader is lost.\n"
-};
-static const AdminUsage resume_usage = {"resume", false,
-	"resume: end a pause.\n\nUsage:\n  pg_quorum resume [connection options]\n"
-};
-static const AdminUsage force_usage = {"force", true,
-	"force: make a node leader without a majority. Data may be lost.\n\n"
-	"Usage:\n  pg_quorum force NAME [connection options]\n\n"
-	"For the day when most voters are gone for good. It says what may be lost, then asks to\n"
-	"type the name of the node.\n"
-};
-
 static char *
 seconds_text(int seconds, int standard)
 {
@@ -120,122 +104,4 @@ cmd_switchover(int argc, char **argv)
 		return code;
 	return admin_switchover(&admin, admin.seconds > 0 ? admin.seconds : 5) != NULL ?
 		EXIT_FINE : EXIT_DEGRADED;
-}
-
-int
-cmd_pause(int argc, char **argv)
-{
-	Admin		admin = {0};
-	Survey	   *survey;
-	const char *values[1];
-	bool		lost;
-	int			code;
-
-	if (!admin_options(&admin, &pause_usage, argc, argv, &code))
-		return code;
-	values[0] = seconds_text(admin.seconds, 3600);
-	if (admin_call(survey_leader(&survey, &admin.common, 0), "SELECT quorum.pause($1::interval)",
-				   1, values, 15000, &lost) == NULL)
-		return EXIT_DEGRADED;
-	printf("no elections for %s; \"%s resume\" ends it before\n", values[0], progname);
-	return EXIT_FINE;
-}
-
-int
-cmd_resume(int argc, char **argv)
-{
-	Admin		admin = {0};
-	Survey	   *survey;
-	bool		lost;
-	int			code;
-
-	if (!admin_options(&admin, &resume_usage, argc, argv, &code))
-		return code;
-	if (admin_call(survey_leader(&survey, &admin.common, 0), "SELECT quorum.resume()", 0, NULL,
-				   15000, &lost) == NULL)
-		return EXIT_DEGRADED;
-	printf("elections are possible again\n");
-	return EXIT_FINE;
-}
-
-/* ---- force ---------------------------------------------------------------------------------- */
-
-static void
-tell_what_may_be_lost(const Survey *survey, const Member *chosen)
-{
-	printf("%s would lead with WAL up to %s on timeline %s.\n", chosen->name,
-		   chosen->lsn ? chosen->lsn : "?", chosen->timeline ? chosen->timeline : "?");
-	for (int i = 0; i < survey->count; i++)
-	{
-		const Member *member = &survey->members[i];
-
-		if (member != chosen && !member->heard)
-			printf("  %s is unreachable; its WAL was known to reach %s on timeline %s\n",
-				   member->name, member->lsn ? member->lsn : "?",
-				   member->timeline ? member->timeline : "?");
-	}
-	printf("Every commit that only unreachable nodes hold is lost, also acknowledged ones.\n"
-		   "Be sure that none of them still runs: there would be two leaders.\n");
-}
-
-static int
-force(const Admin *admin, const Survey *survey)
-{
-	const Member *chosen = survey_member(survey, admin->argument);
-	PGresult   *result;
-	char	   *answer;
-	bool		lost;
-
-	if (chosen == NULL || chosen->own == NULL)
-	{
-		pg_log_error(chosen == NULL ? "there is no member \"%s\"" : "\"%s\" does not answer",
-					 admin->argument);
-		return EXIT_DEGRADED;
-	}
-	if (survey->leader != NULL)
-	{
-		pg_log_error("\"%s\" leads: there is nothing to force", survey->leader->name);
-		pg_log_error_hint("Use \"%s switchover\".", progname);
-		return EXIT_DEGRADED;
-	}
-	result = query_ok(chosen->own->conn, "SELECT pg_catalog.to_regproc('quorum.force') AS f", 0,
-					  NULL, 10000);
-	if (result == NULL || field(result, 0, "f") == NULL)
-	{
-		pg_log_error("this release of the extension cannot force a leader yet");
-		pg_log_error_hint("Bring back enough voters: %d of %d are needed, %d are there.",
-						  survey->quorum, survey->voters, survey->voters_heard);
-		return EXIT_DEGRADED;
-	}
-	tell_what_may_be_lost(survey, chosen);
-	answer = ask_text("Type the name of the node to go on: ", true);
-	if (answer == NULL || strcmp(answer, chosen->name) != 0)
-	{
-		pg_log_error("not confirmed, nothing was changed");
-		return EXIT_DEGRADED;
-	}
-	if (admin_call(chosen->own->conn, "SELECT quorum.force()", 0, NULL, 60000, &lost) == NULL)
-		return EXIT_DEGRADED;
-	printf("%s leads\n", chosen->name);
-	return EXIT_FINE;
-}
-
-int
-cmd_force(int argc, char **argv)
-{
-	Admin		admin = {0};
-	Survey	   *survey;
-	int			code;
-
-	if (!admin_options(&admin, &force_usage, argc, argv, &code))
-		return code;
-	survey = survey_take(&admin.common);
-	if (interrupted())
-		return EXIT_INTERRUPTED;
-	if (survey->reference == NULL)
-	{
-		survey_report_nobody(survey);
-		return EXIT_NOBODY;
-	}
-	return force(&admin, survey);
 }

@@ -62,6 +62,8 @@ typedef struct Common
 	"Passwords come from ~/.pgpass, PGPASSFILE, PGPASSWORD or a prompt.\n"
 
 extern const char *progname;
+#define QUORUM_PORT_OFFSET 2000 /* default of the quorum port: that of PostgreSQL and this */
+
 extern char *program_path;		/* of this program, absolute */
 
 /* main.c */
@@ -75,6 +77,11 @@ extern bool ask_yes(const char *question);
 extern char *ask_text(const char *prompt, bool echo);
 extern bool valid_node_name(const char *name);
 extern bool split_address(const char *address, char **host, int *port);
+extern int	default_quorum_port(int pg_port);
+extern char *absolute_path(const char *path);
+
+/* Exits with a hint: neither a server nor its files may belong to root. */
+extern void refuse_root(const char *subcommand);
 
 /* the subcommands: argv[0] is the name of the subcommand */
 extern int	cmd_status(int argc, char **argv);
@@ -86,8 +93,13 @@ extern int	cmd_switchover(int argc, char **argv);
 extern int	cmd_pause(int argc, char **argv);
 extern int	cmd_resume(int argc, char **argv);
 extern int	cmd_force(int argc, char **argv);
+extern int	cmd_set(int argc, char **argv);
+
+/* cmd_join.c: the member `old` leaves first; NULL = nobody does. */
+extern int	join_in_place_of(const char *old, int argc, char **argv);
 extern int	cmd_remove(int argc, char **argv);
 extern int	cmd_replace(int argc, char **argv);
 extern int	cmd_check(int argc, char **argv);
+extern int	cmd_witness(int argc, char **argv);
 
 #endif							/* PGQ_COMMAND_H */

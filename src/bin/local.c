@@ -17,29 +17,6 @@
 
 #define OUTPUT_KEPT 16384
 
-void
-refuse_root(const char *subcommand)
-{
-	if (geteuid() != 0)
-		return;
-	pg_log_error("\"%s %s\" cannot be run as root", progname, subcommand);
-	pg_log_error_hint("Run it as the user that owns the server, for example: "
-					  "sudo -u postgres %s %s …", progname, subcommand);
-	exit(EXIT_USAGE);
-}
-
-char *
-absolute_path(const char *path)
-{
-	char		here[MAXPGPATH];
-
-	if (path[0] == '/')
-		return pg_strdup(path);
-	if (getcwd(here, sizeof(here)) == NULL)
-		pg_fatal("could not get the current directory: %m");
-	return psprintf("%s/%s", here, path);
-}
-
 char *
 program(const char *name)
 {

@@ -15,9 +15,6 @@ typedef struct LocalServer
 	const char *log;			/* what pg_ctl redirects to; NULL = server.log there */
 } LocalServer;
 
-/* Exits with a hint: neither a server nor its files may belong to root. */
-extern void refuse_root(const char *subcommand);
-
 /* Path of a program of this PostgreSQL: beside ours. */
 extern char *program(const char *name);
 
@@ -39,6 +36,5 @@ extern bool server_address(const char *directory, char **host, char **port);
 extern bool server_is_local(PGconn *conn, const char *directory);
 
 extern bool port_is_free(int port);
-extern char *absolute_path(const char *path);
 
 #endif							/* PGQ_LOCAL_H */

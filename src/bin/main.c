@@ -22,6 +22,7 @@ static const Subcommand subcommands[] = {
 	{"Make a cluster:", NULL, NULL},
 	{"init", cmd_init, "turn a running server, or an empty directory, into a cluster of one"},
 	{"join", cmd_join, "make this host a member: clone, configure, start, add"},
+	{"witness", cmd_witness, "run a witness: the third vote for two servers with data"},
 	{"token", cmd_token, "print the token that join needs once more"},
 	{"Look:", NULL, NULL},
 	{"status", cmd_status, "every member on one screen, also when some are down"},
@@ -30,8 +31,9 @@ static const Subcommand subcommands[] = {
 	{"Change:", NULL, NULL},
 	{"switchover", cmd_switchover, "hand over to another node"},
 	{"remove", cmd_remove, "remove a member"},
-	{"replace", cmd_replace, "remove a member, and tell how to add its successor"},
-	{"pause", cmd_pause, "no elections for a while"},
+	{"replace", cmd_replace, "remove a member that is gone, and join in its place"},
+	{"set", cmd_set, "make a member a voter or a learner, or tell its new address"},
+	{"pause", cmd_pause, "nobody takes over by itself for a while"},
 	{"resume", cmd_resume, "end a pause"},
 	{"force", cmd_force, "make a node leader without a majority: data may be lost"},
 };
@@ -107,7 +109,7 @@ main(int argc, char **argv)
 	}
 	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)
 	{
-		puts("pg_quorum " PGQ_COMMAND_VERSION " (PostgreSQL " PG_VERSION ")");
+		puts("pg_quorum " PGQ_VERSION " (PostgreSQL " PG_VERSION ")");
 		return EXIT_FINE;
 	}
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-?") == 0 ||

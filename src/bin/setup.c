@@ -35,12 +35,6 @@ default_node_name(void)
 	return pg_strdup(name[0] != '\0' ? name : "n1");
 }
 
-int
-default_quorum_port(int pg_port)
-{
-	return pg_port + (pg_port + QUORUM_PORT_OFFSET <= 65535 ? 1 : -1) * QUORUM_PORT_OFFSET;
-}
-
 static char *
 format_address(const char *host, int port)
 {
@@ -334,7 +328,8 @@ grant_role(PGconn *conn)
 		/* it knows the secret of the cluster, so this gives it nothing that it could not do */
 		"DO $$ DECLARE f regprocedure; BEGIN FOR f IN SELECT p.oid FROM pg_catalog.pg_proc p"
 		" WHERE p.pronamespace = 'quorum'::regnamespace AND p.proname IN ('add_member',"
-		" 'remove_member', 'switchover', 'pause', 'resume') LOOP"
+		" 'remove_member', 'switchover', 'pause', 'resume', 'set_member_kind',"
+		" 'set_member_address') LOOP"
 		" EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO " STREAM_ROLE "', f);"
 		" END LOOP; END $$",
 		"GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text, boolean, boolean),"

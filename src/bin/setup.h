@@ -9,7 +9,6 @@
 #include "local.h"
 
 #define STREAM_ROLE "quorum_replicator"
-#define QUORUM_PORT_OFFSET 2000 /* default of the quorum port: that of PostgreSQL and this */
 
 typedef struct Setup
 {
@@ -42,7 +41,6 @@ extern void setup_secrets(const Setup *setup);
 extern bool setup_finish(const Setup *setup, PGconn *conn);
 
 extern char *default_node_name(void);
-extern int	default_quorum_port(int pg_port);
 
 /* cmd_token.c: false with a message. */
 extern bool print_join_line(PGconn *conn, const char *directory, const char *token_file);

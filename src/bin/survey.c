@@ -226,6 +226,8 @@ describe(Member *member)
 		member->state = is_true(member_own(member, "counted")) ? "streams" : "streams, not counted";
 	else
 		member->state = "waits";
+	if (is_true(member_row(member, "left_out")))
+		member->state = psprintf("%s, left out", member->state);
 	if (member->reason == NULL && !member->serves)
 		member->reason = member_own(member, "why_not");
 }
@@ -310,7 +312,8 @@ judge_member(Survey *survey, const Member *member)
 		problem(survey, "%s is unreachable", member->name);
 	else if (member->refuses)
 		problem(survey, "%s refuses connections", member->name);
-	else if (voter && member != survey->leader && !could && strcmp(member->kind, "witness") != 0)
+	else if (voter && member != survey->leader && !could && strcmp(member->kind, "witness") != 0 &&
+			 survey->paused_until == NULL)
 		problem(survey, "%s could not take over%s%s", member->name,
 				member_row(member, "reason") ? ": " : "",
 				member_row(member, "reason") ? member_row(member, "reason") : "");
@@ -327,6 +330,9 @@ judge(Survey *survey)
 	survey->voters = voters != NULL ? atoi(voters) : 0;
 	survey->quorum = quorum != NULL ? atoi(quorum) : 0;
 	survey->term = own_status(survey->reference, "term");
+	survey->paused_until = own_status(survey->reference, "paused_until");
+	if (survey->paused_until != NULL)
+		problem(survey, "paused until %.19s: nobody takes over by itself", survey->paused_until);
 	for (int i = 0; i < survey->count; i++)
 		judge_member(survey, &survey->members[i]);
 	if (survey->leader == NULL)

@@ -40,6 +40,7 @@ typedef struct Survey
 	const Member *leader;		/* the one that serves; NULL = none; by the word of a follower
 								 * that acknowledges its WAL when it has no own word */
 	const char *term;
+	const char *paused_until;	/* NULL = not paused */
 	int			voters;
 	int			voters_heard;
 	int			quorum;			/* of voters */

@@ -12,6 +12,7 @@
 
 #include "common/base64.h"
 #include "common/string.h"
+#include "lib/stringinfo.h"
 
 #define TOKEN_PREFIX "pgq1."
 #define TOKEN_BYTES_MAX 16384
@@ -47,31 +48,30 @@ checksum(const char *text)
 char *
 token_encode(const Token *token)
 {
-	PQExpBuffer text = createPQExpBuffer();
-	PQExpBuffer result = createPQExpBuffer();
+	StringInfoData text;
 	char	   *encoded;
 	int			length;
 
+	initStringInfo(&text);
 	for (size_t i = 0; i < lengthof(fields); i++)
 	{
 		const char *value = FIELD(token, i);
 
 		if (value == NULL || value[0] == '\0')
 			continue;
-		appendPQExpBuffer(text, "%s ", fields[i].key);
+		appendStringInfo(&text, "%s ", fields[i].key);
 		/* a file of two secrets has two lines */
 		for (; *value != '\0'; value++)
-			appendPQExpBufferChar(text, *value == '\n' ? '\t' : *value);
-		appendPQExpBufferChar(text, '\n');
+			appendStringInfoChar(&text, *value == '\n' ? '\t' : *value);
+		appendStringInfoChar(&text, '\n');
 	}
-	encoded = pg_malloc(pg_b64_enc_len((int) text->len) + 1);
-	length = pg_b64_encode((const void *) text->data, (int) text->len, encoded,
-						   pg_b64_enc_len((int) text->len));
+	encoded = pg_malloc(pg_b64_enc_len(text.len) + 1);
+	length = pg_b64_encode((const void *) text.data, text.len, encoded,
+						   pg_b64_enc_len(text.len));
 	if (length < 0)
 		pg_fatal("could not encode the token");
 	encoded[length] = '\0';
-	printfPQExpBuffer(result, TOKEN_PREFIX "%08x.%s", checksum(encoded), encoded);
-	return result->data;
+	return psprintf(TOKEN_PREFIX "%08x.%s", checksum(encoded), encoded);
 }
 
 static pg_noinline void

@@ -109,7 +109,9 @@ sub kill_node
 	kill 'KILL', @pids;
 	my $until = time() + 30;
 	usleep(20_000) while time() < $until && grep { -d "/proc/$_" && slurp_file("/proc/$_/stat") !~ /\) Z / } @pids;
-	unlink directory($number) . '/postmaster.pid';
+
+	# nobody may have reaped the dead, and then lock files of theirs count
+	unlink directory($number) . '/postmaster.pid', "$sockets/.s.PGSQL.$port{$number}[0].lock";
 }
 
 END
@@ -130,7 +132,7 @@ END
 
 # ---- options ---------------------------------------------------------------------
 
-for my $name ('', qw(init join token status check uri switchover remove replace pause resume force))
+for my $name ('', qw(init join token status check uri switchover remove replace set pause resume force))
 {
 	my ($rc, $out) = command($name || (), '--help');
 	is($rc, 0, "--help $name");
@@ -185,7 +187,7 @@ is_deeply([ sort map { "$_->{name} $_->{kind} $_->{state}" } @{ $status->{member
 	[ 'n1 voter serves', 'n2 voter streams', 'n3 voter streams' ], 'and what each one does');
 is_deeply([ sort keys %{ $status->{members}[0] } ],
 	[ sort qw(name node_id kind role state answers reachable said_by host port quorum_port version timeline
-			lsn lag_bytes lag_seconds last_heard_seconds priority in_sync_rule electable reason) ],
+			lsn lag_bytes lag_seconds last_heard_seconds priority in_sync_rule left_out electable reason) ],
 	'the keys of a member are those of the manual');
 
 ($rc, $out) = command('check', '-D', directory(3));
@@ -229,6 +231,26 @@ is($rc, 0, 'the learner is removed') or diag($out, $err);
 ($status) = status_when('three members', sub { @{ $_[0]{members} } == 3 }, '-D', directory(3));
 ok(!member($status, 'n4'), 'and gone');
 
+($rc, $out, $err) = command('set', 'n3', '--kind=learner', '-D', directory(3));
+is($rc, 0, 'a voter becomes a learner') or diag($out, $err);
+($status) = status_when('two voters', sub { $_[0]{voters} == 2 }, '-D', directory(3));
+is(member($status, 'n3')->{kind}, 'learner', 'and is shown as one');
+is((command('set', 'n3', '--kind=voter', '-D', directory(3)))[0], 0, 'and a voter again');
+refused('setting nothing', 4, qr/nothing to set/, 'set', 'n3', '-D', directory(3));
+refused('the leader as a learner', 1, qr/leader cannot become a learner/, 'set', 'n1', '--kind=learner', '-D', directory(3));
+
+($rc, $out, $err) = command('pause', '--for=30min', '-D', directory(3));
+is($rc, 0, 'a pause') or diag($out, $err);
+like($out, qr/^nobody takes over by itself before \d{4}-\d\d-\d\d /, 'tells when it ends');
+($status, $code) = status_when('paused', sub { defined $_[0]{paused_until} }, '-D', directory(3));
+is($code, 1, 'status finds the cluster degraded then');
+like($status->{problems}[0], qr/^paused until \d{4}/, 'and says why');
+($rc, $out, $err) = command('resume', '-D', directory(2));
+is($rc, 0, 'which resume ends') or diag($out, $err);
+status_when('healthy again', sub { $_[0]{status} eq 'healthy' }, '-D', directory(3));
+refused('a pause without an end', 1, qr/at most one day/, 'pause', '--for=3d', '-D', directory(3));
+refused('forcing a leader beside another', 1, qr/"n1" leads: there is nothing to force/, 'force', 'n2', '-D', directory(2));
+
 # ---- with some of them gone -------------------------------------------------------------
 
 kill_node(1);
@@ -247,12 +269,36 @@ like($out, qr/^FAIL +n1 is unreachable/m, 'because of it');
 ($rc, $out) = command('uri', '--token', $second_token);
 like($out, qr/^postgresql:\/\/127\.0\.0\.1:$port{substr $leader, 1}[0],/, 'the string begins with the new leader');
 
+# In the place of the lost one, on the host whose server was removed before.
+kill_node(4);
+refused('replacing the leader', 1, qr/"$leader" leads/, 'replace', $leader, place(4), @settings, '--overwrite', $second_token);
+($rc, $out, $err) = command('replace', 'n1', place(4), @settings, '--overwrite', $second_token);
+is($rc, 0, 'another node takes its place') or diag($out, $err);
+like($out, qr/^n1 is no member any more\n.*^"n4" is a voter now$/ms, 'in one step');
+($status, $code) = status_when('healthy with n4', sub { $_[0]{status} eq 'healthy' }, '-D', directory(4));
+is(join(',', sort map { $_->{name} } @{ $status->{members} }), 'n2,n3,n4', 'the old one is gone');
+is((command('replace', 'n1', place(4), @settings, $second_token))[0], 1, 'once more it is a node that is there already');
+is((command('remove', '--yes', '-D', directory(3), 'n4'))[0], 0, 'that one leaves, too');
+
 kill_node(substr $leader, 1);
 my ($last) = grep { $_ ne 'n1' && $_ ne $leader } qw(n1 n2 n3);
-($status, $code) = status_when('no leader', sub { !defined $_[0]{leader} }, '--token', $second_token);
-is($code, 2, 'one of three has no leader');
+($status, $code) = status_when('no leader', sub { !defined $_[0]{leader} && !member($_[0], $leader)->{reachable} }, '--token', $second_token);
+is($code, 2, 'one of two has no leader');
 ok(member($status, $last)->{answers}, 'the last one answers');
 refused('switchover without a leader', 2, qr/no leader serves/, 'switchover', '--token', $second_token);
+
+my @super = ('-h', $sockets, '-p', $port{ substr $last, 1 }[0], '-d', 'postgres');
+refused('force by a role that may not', 1, qr/may not do that/, \"$last\n", 'force', $last, '--token', $second_token);
+refused('force of nobody', 1, qr/no member "n9"/, 'force', 'n9', @super);
+($rc, $out, $err) = command(\"yes\n", 'force', $last, @super);
+is($rc, 1, 'force without the name is refused');
+like($err, qr/not confirmed, nothing was changed/, 'and says so');
+($rc, $out, $err) = command(\"$last\n", 'force', $last, @super);
+is($rc, 0, 'with the name the last one leads') or diag($out, $err);
+like($out, qr/^  $leader is unreachable; its WAL was known to reach [0-9A-F]+\/.*^Every commit that $last does not hold is lost.*^$last leads and serves/ms,
+	'and what may be lost was said before');
+($status, $code) = status_when('a forced leader', sub { ($_[0]{leader} // '') eq $last }, '--token', $second_token);
+is(member($status, $leader)->{kind}, 'learner', 'the other one is a learner');
 
 kill_node(substr $last, 1);
 refused('all gone', 3, qr/no member of a cluster/, 'status', '--token', $second_token);
