@@ -12,7 +12,8 @@ CREATE FUNCTION quorum.get_status(
 	OUT term int8, OUT leader text, OUT leader_id int4, OUT timeline int8,
 	OUT lease_left interval, OUT gate text, OUT sync_need int4, OUT sync_members text[],
 	OUT electable bool, OUT reason text, OUT voters int4, OUT quorum int4, OUT member_set text,
-	OUT set_committed bool, OUT needs_rewind bool, OUT worker_pid int4)
+	OUT set_committed bool, OUT needs_rewind bool, OUT worker_pid int4,
+	OUT paused_until timestamptz)
 RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 1
 AS 'MODULE_PATHNAME', 'pgq_get_status';
@@ -23,7 +24,8 @@ CREATE FUNCTION quorum.get_members(
 	OUT pg_port int4, OUT role text, OUT is_self bool, OUT reachable bool,
 	OUT last_heard interval, OUT priority int4, OUT timeline int8, OUT flush_lsn pg_lsn,
 	OUT replay_lsn pg_lsn, OUT lag_bytes int8, OUT lag_interval interval, OUT in_sync_rule bool,
-	OUT electable bool, OUT reason text)
+	OUT left_out bool, OUT wal_status text, OUT safe_wal_size int8, OUT electable bool,
+	OUT reason text)
 RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 3
 AS 'MODULE_PATHNAME', 'pgq_get_members';
@@ -66,6 +68,60 @@ AS 'MODULE_PATHNAME', 'pgq_get_transport';
 COMMENT ON FUNCTION quorum.get_transport() IS
 	'counters of the quorum port; see view quorum.transport';
 
+CREATE FUNCTION quorum.get_rollbacks(
+	OUT id text, OUT at timestamptz, OUT from_timeline int8, OUT from_lsn pg_lsn,
+	OUT to_timeline int8, OUT to_lsn pg_lsn, OUT bytes int8, OUT leader text, OUT term int8,
+	OUT commits int8, OUT relations text[])
+RETURNS SETOF record
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10
+AS 'MODULE_PATHNAME', 'pgq_get_rollbacks';
+COMMENT ON FUNCTION quorum.get_rollbacks() IS
+	'what rewinds took out of the log of this node; see view quorum.rollbacks';
+
+CREATE FUNCTION quorum.get_rollback_transactions(
+	id text, OUT xid int8, OUT outcome text, OUT at timestamptz, OUT lsn pg_lsn,
+	OUT tablespace oid, OUT database oid, OUT filenode oid, OUT inserted int8, OUT updated int8,
+	OUT deleted int8)
+RETURNS SETOF record
+LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'pgq_get_rollback_transactions';
+COMMENT ON FUNCTION quorum.get_rollback_transactions(text) IS
+	'transactions that a rewind took out, relations by number; see quorum.rollback_transactions';
+
+-- Its name, where this database has it; else its numbers, as the WAL has them.
+CREATE FUNCTION quorum.relation_of(tablespace oid, database oid, filenode oid) RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED
+AS $$
+	SELECT coalesce(
+		CASE WHEN database OPERATOR(pg_catalog.=) 0 OR database OPERATOR(pg_catalog.=)
+				(SELECT d.oid FROM pg_catalog.pg_database d
+				 WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+			THEN pg_catalog.pg_filenode_relation(tablespace, filenode)::pg_catalog.regclass::text END,
+		pg_catalog.format('%s/%s/%s', tablespace, database, filenode))
+$$;
+COMMENT ON FUNCTION quorum.relation_of(oid, oid, oid) IS
+	'name of a relation the WAL tells by number; the numbers where this database does not know it';
+
+CREATE FUNCTION quorum.get_findings(
+	OUT severity text, OUT topic text, OUT what text, OUT detail text, OUT hint text)
+RETURNS SETOF record
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 20
+AS 'MODULE_PATHNAME', 'pgq_get_findings';
+COMMENT ON FUNCTION quorum.get_findings() IS
+	'what is found without a query; see quorum.check()';
+
+CREATE FUNCTION quorum.get_addresses(host text) RETURNS text[]
+LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'pgq_get_addresses';
+COMMENT ON FUNCTION quorum.get_addresses(text) IS
+	'addresses of a host as this server resolves it; null: it cannot';
+
+CREATE FUNCTION quorum.get_stream_role() RETURNS text
+LANGUAGE C VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'pgq_get_stream_role';
+COMMENT ON FUNCTION quorum.get_stream_role() IS
+	'role that members stream as, when quorum.conninfo is the same everywhere';
+
 -- ---- views -------------------------------------------------------------------------------
 
 CREATE VIEW quorum.status AS SELECT * FROM quorum.get_status();
@@ -99,6 +155,8 @@ COMMENT ON COLUMN quorum.status.set_committed IS
 COMMENT ON COLUMN quorum.status.needs_rewind IS
 	'this node has WAL that the leader does not have, so it cannot follow';
 COMMENT ON COLUMN quorum.status.worker_pid IS 'process id of the worker; null: not running';
+COMMENT ON COLUMN quorum.status.paused_until IS
+	'nobody takes over by itself before; null: not paused';
 
 CREATE VIEW quorum.members AS SELECT * FROM quorum.get_members();
 COMMENT ON VIEW quorum.members IS 'every member of the cluster as this node sees it';
@@ -125,6 +183,13 @@ COMMENT ON COLUMN quorum.members.lag_interval IS
 	'the same as time; null: not known here';
 COMMENT ON COLUMN quorum.members.in_sync_rule IS
 	'its acknowledgements count for commits; null unless this node leads';
+COMMENT ON COLUMN quorum.members.left_out IS
+	'commits go on without it, it cannot lead until it has caught up';
+COMMENT ON COLUMN quorum.members.wal_status IS
+	'WAL kept here for it: reserved, unreserved (may go at the next checkpoint), lost (it needs a '
+	'clone); null: no slot';
+COMMENT ON COLUMN quorum.members.safe_wal_size IS
+	'bytes that can be written before that WAL is in danger; null: no limit';
 COMMENT ON COLUMN quorum.members.electable IS 'could it become leader, as far as known here';
 COMMENT ON COLUMN quorum.members.reason IS 'why it is not electable; null: it is';
 
@@ -148,7 +213,9 @@ SELECT 'to'::text AS direction,
 	s.acked_term,
 	s.counted,
 	s.why_not,
-	l.slot_name::text AS slot_name
+	l.slot_name::text AS slot_name,
+	l.wal_status,
+	l.safe_wal_size
 FROM pg_catalog.pg_stat_replication r
 	LEFT JOIN pg_catalog.pg_replication_slots l ON l.active_pid OPERATOR(pg_catalog.=) r.pid
 	CROSS JOIN LATERAL
@@ -175,7 +242,9 @@ SELECT 'from',
 	u.acked_term,
 	u.counted,
 	u.why_not,
-	w.slot_name
+	w.slot_name,
+	NULL,
+	NULL
 FROM quorum.get_upstream() u
 	LEFT JOIN pg_catalog.pg_stat_wal_receiver w ON w.pid IS NOT NULL;
 COMMENT ON VIEW quorum.replication IS
@@ -207,6 +276,10 @@ COMMENT ON COLUMN quorum.replication.counted IS
 	'acknowledgements on this stream count in the quorum for commits';
 COMMENT ON COLUMN quorum.replication.why_not IS 'why they do not count; null: they do';
 COMMENT ON COLUMN quorum.replication.slot_name IS 'replication slot of the stream; null: none';
+COMMENT ON COLUMN quorum.replication.wal_status IS
+	'to: is the WAL that the slot keeps still there, as PostgreSQL has it; null: no slot';
+COMMENT ON COLUMN quorum.replication.safe_wal_size IS
+	'to: bytes that can be written before the slot is in danger of losing its WAL; null: no limit';
 
 CREATE VIEW quorum.history AS SELECT * FROM quorum.get_history();
 COMMENT ON VIEW quorum.history IS
@@ -218,6 +291,33 @@ COMMENT ON COLUMN quorum.history.node IS 'the other node it is about';
 COMMENT ON COLUMN quorum.history.detail IS 'why, or what exactly';
 COMMENT ON COLUMN quorum.history.phase_ms IS
 	'milliseconds since the previous event of the same election; null: no election';
+
+CREATE VIEW quorum.rollbacks AS
+SELECT r.id, r.at, r.from_timeline, r.from_lsn, r.to_timeline, r.to_lsn, r.bytes, r.leader, r.term,
+	r.commits,
+	CASE WHEN r.relations IS NOT NULL THEN
+		ARRAY(SELECT quorum.relation_of(
+				pg_catalog.split_part(n, '/', 1)::oid, pg_catalog.split_part(n, '/', 2)::oid,
+				pg_catalog.split_part(n, '/', 3)::oid)
+			FROM pg_catalog.unnest(r.relations) n) END AS relations
+FROM quorum.get_rollbacks() r
+ORDER BY r.id;
+COMMENT ON VIEW quorum.rollbacks IS
+	'what rewinds and clones took out of the log of this node, oldest first; one row each';
+COMMENT ON COLUMN quorum.rollbacks.id IS
+	'name of its directory below pg_quorum/pgsql_tmp.rollback in the data directory';
+COMMENT ON COLUMN quorum.rollbacks.at IS 'when the rewind was asked for';
+COMMENT ON COLUMN quorum.rollbacks.from_timeline IS 'timeline at the fork';
+COMMENT ON COLUMN quorum.rollbacks.from_lsn IS 'where this node''s log left the leader''s';
+COMMENT ON COLUMN quorum.rollbacks.to_timeline IS 'timeline at the end of what was taken out';
+COMMENT ON COLUMN quorum.rollbacks.to_lsn IS 'end of what was taken out';
+COMMENT ON COLUMN quorum.rollbacks.bytes IS 'size of what is kept of it, bytes';
+COMMENT ON COLUMN quorum.rollbacks.leader IS 'leader that the node was rewound against';
+COMMENT ON COLUMN quorum.rollbacks.term IS 'term of that leader';
+COMMENT ON COLUMN quorum.rollbacks.commits IS
+	'transactions whose commit was taken out, none of them acknowledged; null: not known';
+COMMENT ON COLUMN quorum.rollbacks.relations IS
+	'relations they touched, at most 100; numbers where this database does not know the name';
 
 CREATE VIEW quorum.transport AS SELECT * FROM quorum.get_transport();
 COMMENT ON VIEW quorum.transport IS
@@ -242,6 +342,12 @@ AS 'MODULE_PATHNAME', 'pgq_is_leader';
 COMMENT ON FUNCTION quorum.is_leader() IS
 	'does this node lead and serve; false on a server that is no member';
 
+CREATE FUNCTION quorum.library_version() RETURNS text
+LANGUAGE C STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'pgq_library_version';
+COMMENT ON FUNCTION quorum.library_version() IS
+	'release and protocol of the library that runs on this node';
+
 CREATE FUNCTION quorum.leader() RETURNS text
 LANGUAGE C VOLATILE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'pgq_leader';
@@ -260,6 +366,124 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'pgq_lag_interval';
 COMMENT ON FUNCTION quorum.lag_interval(text) IS
 	'the same as quorum.lag(), as time; null: not known';
+
+CREATE FUNCTION quorum.rollback_transactions(
+	id text, OUT xid int8, OUT outcome text, OUT at timestamptz, OUT lsn pg_lsn, OUT relation text,
+	OUT inserted int8, OUT updated int8, OUT deleted int8)
+RETURNS SETOF record
+LANGUAGE sql STRICT VOLATILE PARALLEL RESTRICTED
+AS $$
+	SELECT t.xid, t.outcome, t.at, t.lsn, quorum.relation_of(t.tablespace, t.database, t.filenode),
+		t.inserted, t.updated, t.deleted
+	FROM quorum.get_rollback_transactions($1) t
+$$;
+COMMENT ON FUNCTION quorum.rollback_transactions(text) IS
+	'transactions that a rewind took out: a row for each relation they touched, with rows inserted, '
+	'updated and deleted as far as the WAL tells; outcome: commit, rollback, prepare, unfinished';
+
+-- The first line of pg_hba.conf that fits decides.  Whether a stream will use TLS is not known
+-- here: lines for it count.
+CREATE FUNCTION quorum.check(
+	OUT severity text, OUT topic text, OUT what text, OUT detail text, OUT hint text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 30
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+WITH role AS MATERIALIZED (
+	SELECT quorum.get_stream_role() AS name
+), others AS MATERIALIZED (
+	SELECT m.name, m.host, quorum.get_addresses(m.host) AS addresses
+	FROM quorum.get_members() m WHERE NOT m.is_self AND m.kind <> 'witness'
+), visits AS MATERIALIZED (
+	SELECT o.name, o.host, a.address, d.database, (
+		SELECT h.auth_method FROM pg_hba_file_rules h
+		WHERE h.error IS NULL AND h.type <> 'local'
+			AND (d.database = ANY (h.database) OR d.database <> 'replication' AND 'all' = ANY (h.database))
+			AND EXISTS (SELECT FROM unnest(h.user_name) u WHERE u IN ('all', r.name)
+				OR u LIKE '+%' AND EXISTS (SELECT FROM pg_roles g JOIN pg_roles s ON s.rolname = r.name
+					WHERE g.rolname = substr(u, 2) AND pg_has_role(s.oid, g.oid, 'MEMBER'))
+				OR u LIKE '/%' AND r.name ~ substr(u, 2))
+			AND CASE
+				WHEN h.netmask IS NOT NULL THEN family(a.address::inet) = family(h.address::inet)
+					AND (a.address::inet & h.netmask::inet) = (h.address::inet & h.netmask::inet)
+				ELSE h.address IN ('all', 'samehost', 'samenet', o.host)
+					OR h.address LIKE '.%' AND right(o.host, length(h.address)) = h.address END
+		ORDER BY coalesce((to_jsonb(h) ->> 'rule_number')::int, h.line_number) LIMIT 1) AS method
+	FROM others o CROSS JOIN role r CROSS JOIN LATERAL unnest(o.addresses) a(address)
+		CROSS JOIN (VALUES ('replication'), ('postgres')) d(database)
+	WHERE r.name IS NOT NULL
+)
+SELECT * FROM quorum.get_findings()
+UNION ALL
+SELECT 'warning', 'versions', format('extension pg_quorum is of version %s, the library of %s',
+		installed_version, default_version),
+	NULL, 'ALTER EXTENSION pg_quorum UPDATE on the leader.'
+FROM pg_available_extensions
+WHERE name = 'pg_quorum' AND installed_version <> default_version
+UNION ALL
+SELECT 'warning', 'settings', 'some settings are in force only after a restart',
+	string_agg(name, ', ' ORDER BY name), 'Restart this server.'
+FROM pg_settings WHERE pending_restart HAVING count(*) > 0
+UNION ALL
+SELECT 'warning', 'settings', format('line %s of "%s" cannot be used', sourceline, sourcefile),
+	error, 'Mend it, and reload.'
+FROM pg_file_settings WHERE error IS NOT NULL AND error <> 'setting could not be applied'
+UNION ALL
+SELECT 'warning', 'access', format('line %s of pg_hba.conf cannot be used', line_number), error,
+	'Mend it, and reload: until then the lines before the last change are in force.'
+FROM pg_hba_file_rules WHERE error IS NOT NULL
+UNION ALL
+SELECT 'warning', 'collations', format('the collation of database "%s" has another version than when it was made', datname),
+	format('It was %s, it is %s.', datcollversion, pg_database_collation_actual_version(oid)),
+	'REINDEX the database, then ALTER DATABASE … REFRESH COLLATION VERSION; use the same operating system on every node.'
+FROM pg_database WHERE datcollversion <> pg_database_collation_actual_version(oid)
+UNION ALL
+SELECT 'warning', 'slots', format('logical slot "%s" does not survive a change of the leader', slot_name),
+	'Its subscriber may also be sent commits that the next leader does not have.',
+	'On PostgreSQL 17 or later make it with failover = true, and set sync_replication_slots on every member.'
+FROM pg_replication_slots s
+WHERE slot_type = 'logical' AND NOT temporary AND NOT pg_is_in_recovery()
+	AND NOT coalesce((to_jsonb(s) ->> 'failover')::bool, false)
+UNION ALL
+SELECT 'warning', 'clocks', format('the clocks of this node and of its leader differ by %s s',
+		round(extract(epoch FROM last_msg_receipt_time - last_msg_send_time))),
+	NULL, 'Run a time service. No lease depends on it, only logs, histories and pauses do.'
+FROM pg_stat_wal_receiver
+WHERE abs(extract(epoch FROM last_msg_receipt_time - last_msg_send_time)) > 5
+UNION ALL
+SELECT 'warning', 'clocks', format('the clock of %s is ahead by at least %s s', application_name,
+		round(extract(epoch FROM reply_time - clock_timestamp()))),
+	NULL, 'Run a time service. No lease depends on it, only logs, histories and pauses do.'
+FROM pg_stat_replication WHERE reply_time > clock_timestamp() + interval '5 s'
+UNION ALL
+SELECT 'error', 'access', format('role "%s" cannot stream', r.name),
+	CASE WHEN s.oid IS NULL THEN 'There is no such role.' ELSE 'It lacks LOGIN, or REPLICATION.' END,
+	'CREATE or ALTER ROLE … LOGIN REPLICATION on the leader, or name another role in quorum.conninfo.'
+FROM role r LEFT JOIN pg_roles s ON s.rolname = r.name
+WHERE r.name IS NOT NULL AND EXISTS (SELECT FROM others)
+	AND NOT coalesce(s.rolcanlogin AND (s.rolreplication OR s.rolsuper), false)
+UNION ALL
+SELECT 'warning', 'access', format('the host of %s is not known to this server', name),
+	host, 'Mend the name service: it is asked at every failover.'
+FROM others WHERE addresses IS NULL
+UNION ALL
+SELECT CASE WHEN coalesce(method, 'reject') <> 'reject' THEN 'ok'
+		WHEN database = 'replication' THEN 'error' ELSE 'warning' END,
+	'access',
+	CASE WHEN coalesce(method, 'reject') <> 'reject' THEN format('pg_hba.conf lets %s stream from here', v.name)
+		WHEN database = 'replication' THEN format('pg_hba.conf does not let %s stream from here', v.name)
+		ELSE format('pg_hba.conf does not let %s into database postgres, so it cannot rewind against this node', v.name) END,
+	format('Database %s, role "%s", address %s: %s.', database, r.name, address,
+		coalesce(method, 'no line fits')),
+	CASE WHEN coalesce(method, 'reject') = 'reject' THEN
+		format('Add to pg_hba.conf, and reload: host %s %s %s scram-sha-256', database, r.name,
+			address || CASE family(address::inet) WHEN 4 THEN '/32' ELSE '/128' END) END
+FROM visits v CROSS JOIN role r
+WHERE database = 'replication' OR coalesce(method, 'reject') = 'reject'
+$$;
+COMMENT ON FUNCTION quorum.check() IS
+	'would a failover work now, who would win, what is wrong, as this node sees it; severity is ok, '
+	'warning or error';
 
 -- ---- changes -----------------------------------------------------------------------------
 
@@ -291,14 +515,50 @@ AS 'MODULE_PATHNAME', 'pgq_switchover';
 COMMENT ON FUNCTION quorum.switchover(text, interval) IS
 	'on the leader: hand its term over to a voter; returns who; this server restarts as a standby';
 
+CREATE FUNCTION quorum.set_member_kind(name text, kind text, timeout interval DEFAULT '60s')
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pgq_set_member_kind';
+COMMENT ON FUNCTION quorum.set_member_kind(text, text, interval) IS
+	'on the leader: a voter becomes a learner, or a learner a voter; not the leader itself';
+
+CREATE FUNCTION quorum.set_member_address(
+	name text, address text, timeout interval DEFAULT '60s')
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pgq_set_member_address';
+COMMENT ON FUNCTION quorum.set_member_address(text, text, interval) IS
+	'on the leader: where the others find a member from now on; its quorum.address says the same';
+
+CREATE FUNCTION quorum.pause(duration interval DEFAULT '1 hour') RETURNS timestamptz
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pgq_pause';
+COMMENT ON FUNCTION quorum.pause(interval) IS
+	'on the leader: nobody takes over by itself for a while; returns when the pause ends';
+
+CREATE FUNCTION quorum.resume() RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pgq_resume';
+COMMENT ON FUNCTION quorum.resume() IS
+	'end a pause: on the leader for all; where no leader is known this node may take over';
+
+CREATE FUNCTION quorum.force(confirm text, timeout interval DEFAULT '60s') RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pgq_force';
+COMMENT ON FUNCTION quorum.force(text, interval) IS
+	'this node leads without a majority, others follow when they return; data may be lost';
+
 -- ---- privileges --------------------------------------------------------------------------
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA quorum FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA quorum FROM PUBLIC;
 GRANT USAGE ON SCHEMA quorum TO pg_monitor;
 GRANT SELECT ON quorum.status, quorum.members, quorum.replication, quorum.history,
-	quorum.transport TO pg_monitor;
+	quorum.transport, quorum.rollbacks TO pg_monitor;
 GRANT EXECUTE ON FUNCTION quorum.get_status(), quorum.get_members(),
 	quorum.get_stream(text, text, text), quorum.get_upstream(), quorum.get_history(),
-	quorum.get_transport(), quorum.is_leader(), quorum.leader(), quorum.lag(text),
-	quorum.lag_interval(text) TO pg_monitor;
+	quorum.get_transport(), quorum.is_leader(), quorum.leader(), quorum.library_version(),
+	quorum.lag(text),
+	quorum.lag_interval(text), quorum.get_rollbacks(), quorum.get_rollback_transactions(text),
+	quorum.relation_of(oid, oid, oid), quorum.rollback_transactions(text), quorum.get_findings(),
+	quorum.get_stream_role(), quorum.check() TO pg_monitor;

@@ -10,13 +10,15 @@
  */
 #include "postgres.h"
 
-#include <dirent.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "common/file_perm.h"
+
 #include "clone.h"
 #include "guc.h"
+#include "outside.h"
 #include "parking.h"
 #include "program.h"
 #include "source.h"
@@ -27,12 +29,19 @@
 #define LEADER_SAY_MS	30000
 #define DAMAGED			PGQ_REWIND_DIR "/damaged"
 
+/* What a program has said so far. */
+typedef struct Told
+{
+	const char *program;
+	char	   *why;			/* the last error */
+	bool		no_space;
+} Told;
+
 static bool find_leader(PgqJournal *journal, const QuorumHardState *hard, char *why);
 static bool set_damaged_aside(void);
-static bool copy(PgqJournal *journal);
+static bool copy(PgqJournal *journal, QuorumNodeId self, char *why);
+static void drop_damaged(void);
 static void note_line(const char *line, void *arg);
-static bool is_spread(const char *data);
-static int64 size_of(const char *path);
 
 bool
 pgq_clone_possible(char *why)
@@ -43,9 +52,6 @@ pgq_clone_possible(char *why)
 		strlcpy(why, "quorum.auto_clone is off", QUORUM_REASON_SIZE);
 	else if (!pgq_program_find("pg_basebackup", path))
 		snprintf(why, QUORUM_REASON_SIZE, "there is no program \"%.100s\"", path);
-	else if (is_spread("."))
-		strlcpy(why, "it has tablespaces, or its WAL is elsewhere: make a new base backup by hand",
-				QUORUM_REASON_SIZE);
 	else
 		return true;
 	return false;
@@ -56,15 +62,11 @@ pgq_clone(PgqJournal *journal, const QuorumHardState *hard)
 {
 	char		why[QUORUM_REASON_SIZE];
 
-	if (is_spread(PGQ_PARKED_DATA))
+	if (!pgq_outside_note() || !set_damaged_aside() || !pgq_outside_make_room())
 	{
-		strlcpy(journal->reason,
-				"it needs a clone, but has tablespaces, or its WAL is elsewhere: make one by hand",
-				sizeof(journal->reason));
+		strlcpy(journal->reason, "the old data could not be set aside", sizeof(journal->reason));
 		return false;
 	}
-	if (!set_damaged_aside())
-		return false;
 	for (int failures = 0; failures < FAILURES_MAX; failures++)
 	{
 		for (int waited = 0; !find_leader(journal, hard, why); waited += LEADER_POLL_MS)
@@ -74,8 +76,12 @@ pgq_clone(PgqJournal *journal, const QuorumHardState *hard)
 						(errmsg("quorum: waiting for a leader to clone: %s", why)));
 			pgq_program_pause(LEADER_POLL_MS);
 		}
-		if (copy(journal))
+		if (copy(journal, hard->node_id, why))
 			return true;
+		snprintf(journal->reason, sizeof(journal->reason), "it cannot be cloned: %.130s", why);
+		ereport(LOG,
+				(errmsg("quorum: %s could not be cloned: %s", journal->source_name, why),
+				 errdetail("Failure %d of %d.", failures + 1, FAILURES_MAX)));
 		pgq_program_pause(Min(RETRY_MS << failures, 60000));
 	}
 	return false;
@@ -90,14 +96,15 @@ find_leader(PgqJournal *journal, const QuorumHardState *hard, char *why)
 	for (int i = 0; i < hard->members.count; i++)
 	{
 		const QuorumMember *member = &hard->members.members[i];
-		QuorumTerm	term = 0;
+		PgqSourceFacts facts = {0};
 
+		pgq_outside_ask(&facts);
 		if (member->id == hard->node_id || member->pg_port == 0 ||
 			!pgq_source_make(&source, member->host, member->pg_port) ||
-			pgq_source_ask(&source, &term, why) == PGQ_SOURCE_SILENT || term < hard->term)
+			pgq_source_ask(&source, &facts, why) == PGQ_SOURCE_SILENT || facts.term < hard->term)
 			continue;
 		journal->source = member->id;
-		journal->term = term;
+		journal->term = facts.term;
 		journal->source_port = member->pg_port;
 		strlcpy(journal->source_name, member->name, sizeof(journal->source_name));
 		strlcpy(journal->source_host, member->host, sizeof(journal->source_host));
@@ -115,95 +122,78 @@ set_damaged_aside(void)
 
 	if (access(DAMAGED, F_OK) == 0 || access(PGQ_PARKED_DATA, F_OK) != 0)
 		return true;
-	size = size_of(PGQ_PARKED_DATA);
+	size = pgq_parking_size(PGQ_PARKED_DATA);
 	if (statvfs(PGQ_REWIND_DIR, &space) == 0 &&
 		(int64) space.f_bavail * (int64) space.f_frsize < size + size / 5)
 	{
 		ereport(LOG,
 				(errmsg("quorum: there is no room to keep the old data while they are cloned")));
-		return pgq_parking_remove(PGQ_PARKED_DATA);
+		return mkdir(DAMAGED, pg_dir_create_mode) == 0 && pgq_parking_remove(PGQ_PARKED_DATA);
 	}
 	return rename(PGQ_PARKED_DATA, DAMAGED) == 0;
 }
 
 static bool
-copy(PgqJournal *journal)
+copy(PgqJournal *journal, QuorumNodeId self, char *why)
 {
 	static PgqSource source;
+	static const char *arguments[PGQ_OUTSIDE_MAX + 16];
 	const char *password;
-	const char *arguments[] = {"-D", PGQ_PARKED_DATA, "-X", "stream", "-c", "fast", "-w", "-P", "-N",
-	"-d", source.conninfo, NULL};
 	const char *verify[] = {"-q", PGQ_PARKED_DATA, NULL};
+	const char *fixed[] = {"-D", PGQ_PARKED_DATA, "-X", "stream", "-c", "fast", "-w", "-P", "-N",
+	"-d", source.conninfo};
+	Told		told = {.why = why};
+	int			count = lengthof(fixed);
 	char		path[MAXPGPATH];
 
 	ereport(LOG,
 			(errmsg("quorum: cloning %s (%u), the leader of term %u",
 					journal->source_name, journal->source, journal->term)));
-	if (!pgq_parking_remove(PGQ_PARKED_DATA) ||
+	memcpy(arguments, fixed, sizeof(fixed));
+	if (!pgq_outside_arguments(arguments, &count, why))
+		return false;
+	strlcpy(why, "the copy could not be made", QUORUM_REASON_SIZE);
+	if (!pgq_outside_clear() || !pgq_parking_remove(PGQ_PARKED_DATA) ||
 		!pgq_source_make(&source, journal->source_host, journal->source_port))
 		return false;
+	pgq_source_renew_slot(&source, self);
 	password = source.secret[0] != '\0' ? source.secret : NULL;
-	return pgq_program_run("pg_basebackup", arguments, password, note_line, "pg_basebackup") &&
-		(!pgq_program_find("pg_verifybackup", path) ||
-		 pgq_program_run("pg_verifybackup", verify, NULL, note_line, "pg_verifybackup")) &&
+	told.program = "pg_basebackup";
+	if (!pgq_program_run(told.program, arguments, password, note_line, &told))
+	{
+		if (told.no_space)
+			drop_damaged();
+		return false;
+	}
+	told.program = "pg_verifybackup";
+	return (!pgq_program_find(told.program, path) ||
+			pgq_program_run(told.program, verify, NULL, note_line, &told)) &&
 		pgq_parking_sync();
+}
+
+/* A node that streams is worth more than old data. */
+static void
+drop_damaged(void)
+{
+	if (pgq_parking_size(DAMAGED) == 0)
+		return;
+	ereport(LOG,
+			(errmsg("quorum: the old data are removed: there is no room for them and a copy")));
+	(void) pgq_parking_remove(DAMAGED);
+	(void) mkdir(DAMAGED, pg_dir_create_mode);
 }
 
 static void
 note_line(const char *line, void *arg)
 {
-	const char *name = arg;
-	size_t		length = strlen(name);
+	Told	   *told = arg;
+	size_t		length = strlen(told->program);
 
-	if (strncmp(line, name, length) == 0 && line[length] == ':')
+	if (strncmp(line, told->program, length) == 0 && line[length] == ':')
 		line += length + 2;
-	ereport(LOG, (errmsg("quorum: %s: %s", name, line)));
-}
-
-/* Is some of it outside of the data directory?  pg_basebackup would not put it there. */
-static bool
-is_spread(const char *data)
-{
-	char		path[MAXPGPATH];
-	struct stat status;
-	DIR		   *dir;
-	struct dirent *entry;
-	bool		found = false;
-
-	snprintf(path, sizeof(path), "%s/pg_wal", data);
-	if (lstat(path, &status) == 0 && S_ISLNK(status.st_mode))
-		return true;
-	snprintf(path, sizeof(path), "%s/pg_tblspc", data);
-	dir = opendir(path);
-	while (dir != NULL && !found && (entry = readdir(dir)) != NULL)
-		found = entry->d_name[0] != '.';
-	if (dir != NULL)
-		closedir(dir);
-	return found;
-}
-
-static int64
-size_of(const char *path)
-{
-	struct stat status;
-	DIR		   *dir;
-	struct dirent *entry;
-	int64		size;
-
-	if (lstat(path, &status) != 0)
-		return 0;
-	size = (int64) status.st_blocks * 512;
-	dir = S_ISDIR(status.st_mode) ? opendir(path) : NULL;
-	while (dir != NULL && (entry = readdir(dir)) != NULL)
-	{
-		char		inner[MAXPGPATH];
-
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		snprintf(inner, sizeof(inner), "%s/%s", path, entry->d_name);
-		size += size_of(inner);
-	}
-	if (dir != NULL)
-		closedir(dir);
-	return size;
+	if (strncmp(line, "error: ", 7) == 0)
+		snprintf(told->why, QUORUM_REASON_SIZE, "%s: %s", told->program, line + 7);
+	if (strstr(line, "No space left on device") != NULL)
+		told->no_space = true;
+	ereport(LOG, (errmsg("quorum: %s: %s", told->program, line)));
 }

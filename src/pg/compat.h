@@ -8,6 +8,7 @@
 
 #include "postgres.h"
 
+#include "replication/slot.h"
 #include "storage/latch.h"
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
@@ -82,6 +83,19 @@
 	ReplicationSlotCreate((name), false, RS_PERSISTENT, false)
 #endif
 
+/* 17 copies logical slots to standbys, if they are made for it. */
+#if PG_VERSION_NUM >= 170000
+#define pgq_slot_fails_over(slot)	((slot)->data.failover)
+#define pgq_slot_is_left_over(slot) ((slot)->data.failover && !(slot)->data.synced)
+#define PGQ_SLOTS_HINT \
+	"Make it with failover = true, and set sync_replication_slots and hot_standby_feedback on every member."
+#else
+#define pgq_slot_fails_over(slot)	((void) (slot), false)
+#define pgq_slot_is_left_over(slot) ((void) (slot), false)
+#define PGQ_SLOTS_HINT \
+	"PostgreSQL 17 or later can keep it; here, make it anew on the next leader, and copy the tables again."
+#endif
+
 /* 18 added error_if_invalid to ReplicationSlotAcquire. */
 #if PG_VERSION_NUM >= 180000
 #define pgq_slot_acquire_nowait(name)	ReplicationSlotAcquire((name), true, true)
@@ -98,6 +112,41 @@
 #else
 #define pgq_slot_is_invalidated(slot)	XLogRecPtrIsInvalid((slot)->data.restart_lsn)
 #endif
+
+/*
+ * 16 and 17 let a walsender take an invalidated slot and move it on, but go on leaving it
+ * out of what WAL is kept for.  What it needs is there: that is why it streams.  15 knows
+ * no such note, 18 lets nobody take the slot.
+ */
+static inline void
+pgq_slot_revalidate(const char *name)
+{
+#if PG_VERSION_NUM >= 160000 && PG_VERSION_NUM < 180000
+	ReplicationSlot *slot;
+	bool		changed = false;
+
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	slot = SearchNamedReplicationSlot(name, false);
+	if (slot != NULL)
+	{
+		SpinLockAcquire(&slot->mutex);
+		if (slot->active_pid != 0 && slot->data.invalidated == RS_INVAL_WAL_REMOVED &&
+			!XLogRecPtrIsInvalid(slot->data.restart_lsn))
+		{
+			slot->data.invalidated = RS_INVAL_NONE;
+			slot->just_dirtied = true;
+			slot->dirty = true;
+			changed = true;
+		}
+		SpinLockRelease(&slot->mutex);
+	}
+	LWLockRelease(ReplicationSlotControlLock);
+	if (changed)
+		ReplicationSlotsComputeRequiredLSN();
+#else
+	(void) name;
+#endif
+}
 
 /* The place of this process in ProcGlobal->allProcs: 17 took it out of PGPROC. */
 #if PG_VERSION_NUM >= 170000

@@ -8,33 +8,41 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "postmaster/bgwriter.h"
 #include "postmaster/postmaster.h"
+#include "storage/proc.h"
+#include "utils/wait_event.h"
 
 #include "engine.h"
 #include "facts.h"
 #include "guc.h"
 #include "history.h"
+#include "logical.h"
 #include "promote.h"
+#include "read_level.h"
 #include "replay.h"
 #include "restart.h"
 #include "rewind.h"
+#include "rollback.h"
 #include "slots.h"
 #include "state.h"
 #include "stream.h"
 #include "syncnames.h"
+#include "walhold.h"
 
 #include "../core/quorum_assert.h"
 #include "../core/quorum_members.h"
 
-/* How often a rewind that could not be started is tried again in one term. */
-#define REWIND_RETRY_US		INT64CONST(30000000)
+/* How often a rewind that could not be started is asked for again in one term, and said so. */
+#define REWIND_RETRY_US		INT64CONST(1000000)
+#define REWIND_SAY_US		INT64CONST(30000000)
 
-/* How long a hand-over waits for its caller to take the answer, and then to send it. */
-#define ANSWER_LIMIT_US		INT64CONST(150000)
-#define ANSWER_SENT_US		INT64CONST(10000)
+/* How long the old leader stays up for whoever asked for a hand-over to get the answer. */
+#define ANSWER_LIMIT_US		INT64CONST(200000)
 
 static QuorumNode node;
 static QuorumScratch scratch;
@@ -45,7 +53,10 @@ static QuorumTerm promotion_failed_term;
 static QuorumTerm marked_term;	/* standby.signal is back after the promotion to this term */
 static QuorumTerm checkpointed_term;
 static QuorumSyncRule published_rule;
+static bool ledger_serves;		/* backends were told the rule of a leader */
 static QuorumSetId dialled_set;
+static bool hold_wanted;		/* by the fence: the log must not grow */
+static int	requester_pid;		/* who asked for that */
 
 void
 quorum_assert_failed(const char *condition, const char *file, int line)
@@ -107,6 +118,7 @@ instant(void)
 
 	now.mono = (QuorumTime) pgq_now_mono();
 	now.boot = (QuorumTime) pgq_now_boot();
+	now.wall = (QuorumTime) pgq_now_wall();
 	return now;
 }
 
@@ -118,6 +130,9 @@ driver_fence(void *arg, const QuorumFence *fence)
 	(void) arg;
 	if (!fence->gate_may_stay_open)
 		pg_atomic_write_u32(&pgq_shared->gate_open, 0);
+	if (fence->hold_wal && !hold_wanted)
+		requester_pid = ProcGlobal->allProcs[pgq_shared->request.requester].pid;
+	hold_wanted = fence->hold_wal;
 	if (fence->term > pg_atomic_read_u64(&pgq_shared->fence_term))
 	{
 		pg_atomic_write_u64(&pgq_shared->fence_term, fence->term);
@@ -125,6 +140,8 @@ driver_fence(void *arg, const QuorumFence *fence)
 		pgq_stream_follow_changed();
 	}
 	pg_memory_barrier();
+	if (hold_wanted)
+		(void) pgq_walhold_take();
 	return true;
 }
 
@@ -163,8 +180,19 @@ driver_read_facts(void *arg, QuorumEvent *facts)
 	(void) arg;
 	facts->type = QUORUM_EVENT_FACTS;
 	facts->now = instant();
+	if (hold_wanted)
+		(void) pgq_walhold_take();
 	pgq_facts_read(&facts->u.facts);
-	facts->u.facts.sync_ready = sync_ready;
+
+	/*
+	 * The names follow the rule as soon as the checkpointer has read them, of which nobody
+	 * tells.  A rule that needs nobody need not wait for that: whom PostgreSQL holds up
+	 * until then it lets go by itself.
+	 */
+	if (!sync_ready && published_rule.need >= 0)
+		sync_ready = pgq_syncnames_keep(&published_rule);
+	facts->u.facts.sync_ready = sync_ready || published_rule.need == 0;
+	facts->u.facts.wal_held = pgq_walhold_held();
 	forget_useless_history(&facts->u.facts);
 	pgq_replay_unblock(&facts->u.facts, node.role == QUORUM_ROLE_LEADER,
 					   node.leader != QUORUM_NO_NODE);
@@ -189,8 +217,27 @@ driver_send(void *arg, const QuorumMessage *message)
 }
 
 /*
- * Asked again until the server stops.  Whoever called quorum.switchover() gets its
- * answer first, a few milliseconds before its connection ends.
+ * Whoever asked for the hand-over has read its outcome, and sent it on: a session waits for
+ * its client only when nothing is left to be sent.  Or it is gone.
+ */
+static bool
+answer_sent(void)
+{
+	const volatile PGPROC *requester;
+	bool		collected;
+
+	LWLockAcquire(pgq_shared->lock, LW_SHARED);
+	collected = pgq_shared->request.collected;
+	requester = &ProcGlobal->allProcs[pgq_shared->request.requester];
+	LWLockRelease(pgq_shared->lock);
+	return requester->pid != requester_pid || kill(requester_pid, 0) != 0 ||
+		(collected && requester->wait_event_info == WAIT_EVENT_CLIENT_READ);
+}
+
+/*
+ * The successor does not wait for this, so the answer to quorum.switchover() may leave
+ * first.  Asked again until the server stops.  At once, not as planned: a shutdown
+ * checkpoint would be a record that the successor does not have.
  */
 static void
 hand_over(QuorumTerm term)
@@ -198,28 +245,24 @@ hand_over(QuorumTerm term)
 	static QuorumTerm asked;
 	static QuorumTime stop_at;
 	QuorumTime	now = (QuorumTime) pgq_now_mono();
-	bool		collected;
 
-	LWLockAcquire(pgq_shared->lock, LW_SHARED);
-	collected = pgq_shared->request.collected;
-	LWLockRelease(pgq_shared->lock);
 	if (asked != term)
 	{
 		asked = term;
 		stop_at = now + ANSWER_LIMIT_US;
 	}
-	if (collected)
-		stop_at = Min(stop_at, now + ANSWER_SENT_US);
-	if (now >= stop_at)
-		pgq_request_restart(PGQ_RESTART_FAST, "it hands its term over");
+	if (now >= stop_at || answer_sent())
+		pgq_request_restart(PGQ_RESTART_IMMEDIATE, "it has handed its term over");
 }
 
-/* Asked again as long as the node is diverged: tried once per term, then now and then. */
+/* Asked again as long as the node is diverged. */
 static void
 rewind_against(QuorumNodeId leader, QuorumTerm term)
 {
 	static QuorumTerm tried;
 	static QuorumTime again_at;
+	static QuorumTime say_at;
+	static char said[QUORUM_REASON_SIZE];
 	int			index = quorum_members_find(&node.hard.members, leader);
 	char		why[QUORUM_REASON_SIZE];
 	QuorumTime	now = (QuorumTime) pgq_now_mono();
@@ -228,11 +271,14 @@ rewind_against(QuorumNodeId leader, QuorumTerm term)
 		return;
 	tried = term;
 	again_at = now + REWIND_RETRY_US;
-	if (!pgq_rewind_request(&node.hard.members.members[index], term, why))
-	{
-		ereport(LOG, (errmsg("quorum: no rewind: %s", why)));
-		pgq_engine_notice(why);
-	}
+	if (pgq_rewind_request(&node.hard.members.members[index], term, why))
+		return;
+	pgq_engine_notice(why);
+	if (now < say_at && strcmp(said, why) == 0)
+		return;
+	say_at = now + REWIND_SAY_US;
+	strlcpy(said, why, sizeof(said));
+	ereport(LOG, (errmsg("quorum: no rewind: %s", why)));
 }
 
 static bool
@@ -274,6 +320,8 @@ driver_note(void *arg, const QuorumNote *note)
 {
 	(void) arg;
 	pgq_history_note(note, &node.hard.members);
+	if (note->type == QUORUM_NOTE_MEMBER_REMOVED && note->peer == node.hard.node_id)
+		pgq_transport_be_guest();
 	return true;
 }
 
@@ -297,21 +345,25 @@ after_promotion(const QuorumView *view)
 	}
 }
 
-/* This node acknowledges WAL of the term: whatever a rewind left behind can go. */
-static void
-after_rewind(QuorumTerm term)
-{
-	double		ms = pgq_rewind_verified(term);
-
-	if (ms >= 0)
-		ereport(LOG, (errmsg("quorum: rewound and following in term %u, %.0f ms", term, ms)));
-}
-
 static bool
 same_rule(const QuorumSyncRule *a, const QuorumSyncRule *b)
 {
 	return a->need == b->need && a->count == b->count &&
 		memcmp(a->ids, b->ids, sizeof(a->ids[0]) * (size_t) a->count) == 0;
+}
+
+/*
+ * The names in synchronous_standby_names are there before a promotion; that commits are
+ * held by somebody is true of a leader only.  A deposed leader that learns a set which
+ * needs fewer holders, or none, would otherwise acknowledge what is lost (S5).
+ */
+static void
+publish_ledger(const QuorumView *view)
+{
+	static const QuorumSyncRule never = {.need = QUORUM_MAX_NODES + 1};
+
+	pgq_slots_publish_rule(view->role == QUORUM_ROLE_LEADER ? &view->sync : &never);
+	ledger_serves = view->role == QUORUM_ROLE_LEADER;
 }
 
 static bool
@@ -320,10 +372,12 @@ driver_publish(void *arg, const QuorumView *view)
 	bool		moved;
 
 	(void) arg;
+	if (ledger_serves != (view->role == QUORUM_ROLE_LEADER))
+		publish_ledger(view);
 	if (!same_rule(&view->sync, &published_rule))
 	{
 		published_rule = view->sync;
-		pgq_slots_publish_rule(&published_rule);
+		publish_ledger(view);
 		sync_ready = pgq_syncnames_keep(&published_rule);
 	}
 
@@ -336,8 +390,13 @@ driver_publish(void *arg, const QuorumView *view)
 		pg_atomic_write_u64(&pgq_shared->elected_term, 0);
 	pg_atomic_write_u64(&pgq_shared->lease_until, (uint64) view->lease_until_boot);
 	pg_memory_barrier();
+	if (!view->hold_wal)
+		pgq_walhold_release();
 	pg_atomic_write_u32(&pgq_shared->gate_open, view->gate_open ? 1 : 0);
+	if (view->gate_open)
+		pg_atomic_write_u32(&pgq_shared->has_served, 1);
 
+	pgq_read_level_publish(view->confirmed_at, view->held_lsn);
 	if (moved)
 		pgq_stream_follow_changed();
 	if (quorum_set_id_compare(dialled_set, view->set_id) != 0)
@@ -348,12 +407,12 @@ driver_publish(void *arg, const QuorumView *view)
 		pgq_engine_identity(&identity);
 		pgq_transport_set_members(&identity, &node.hard.members);
 		pgq_slots_keep(view);
-		pgq_slots_publish_rule(&published_rule);
+		publish_ledger(view);
 	}
 	after_promotion(view);
 	if (view->role == QUORUM_ROLE_FOLLOWER && node.facts.stream_term == view->term &&
 		pgq_rewind_unverified())
-		after_rewind(view->term);
+		pgq_rewind_verified(view->term);
 	return true;
 }
 
@@ -444,6 +503,16 @@ pgq_engine_tick(void)
 	drive();
 }
 
+void
+pgq_engine_confirm(void)
+{
+	if (!running || !pgq_read_level_wanted())
+		return;
+	event.type = QUORUM_EVENT_CONFIRM;
+	event.now = instant();
+	drive();
+}
+
 QuorumTime
 pgq_engine_deadline(void)
 {
@@ -492,8 +561,17 @@ pgq_engine_chores(void)
 {
 	if (!running)
 		return;
+	if (pgq_walhold_held())
+	{
+		/* Slots and settings can wait; nothing here may wait for somebody who writes WAL. */
+		pgq_engine_facts();
+		return;
+	}
 	pgq_slots_keep(&scratch.view);
-	pgq_slots_publish_rule(&published_rule);
+	pgq_slots_warn(&scratch.view);
+	pgq_logical_keep(&scratch.view);
+	publish_ledger(&scratch.view);
 	sync_ready = pgq_syncnames_keep(&published_rule);
+	pgq_rollback_trim_step();
 	pgq_engine_facts();
 }

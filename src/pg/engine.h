@@ -27,6 +27,9 @@ extern void pgq_engine_facts(void);
 extern void pgq_engine_closing(QuorumClosing closing);
 extern void pgq_engine_admin(const QuorumAdmin *admin);
 
+/* Reads wait to be confirmed: ask the others now. */
+extern void pgq_engine_confirm(void);
+
 /* Let time pass when the core asked for it. */
 extern void pgq_engine_tick(void);
 

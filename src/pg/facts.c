@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 
 #include "facts.h"
+#include "health.h"
 #include "promote.h"
 
 static TimeLineID facts_newest_timeline(const QuorumFacts *facts, const PgqStreamReport *report);
@@ -81,6 +82,8 @@ pgq_facts_read(QuorumFacts *facts)
 	facts->newest_tli = facts_newest_timeline(facts, &report);
 	facts->promotable = facts_promotable(facts);
 	facts->fsync_off = !enableFsync || !fullPageWrites;
+	facts->wal_stalled = facts->phase == QUORUM_PHASE_PRIMARY && pgq_health_wal_stalled();
+	facts->space_low = pgq_health_space_low();
 	facts->sync_ready = true;
 }
 

@@ -35,6 +35,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "commit_level.h"
 #include "compat.h"
 #include "fence.h"
 #include "guc.h"
@@ -54,8 +55,9 @@ typedef struct CommitFence
 	bool		armed;			/* the rules of a member apply to this commit */
 	bool		local_commit;	/* the session chose it and the administrator allows it */
 	bool		two_phase;		/* COMMIT PREPARED or ROLLBACK PREPARED wrote for another xact */
-	bool		raised;			/* synchronous_commit was below on */
-	int			session_level;	/* when raised: what it was */
+	bool		async;			/* the quorum only has to be near */
+	bool		level_set;		/* synchronous_commit is ours for this commit */
+	int			session_level;	/* when level_set: what it was */
 	bool		shielded;		/* SIGINT and SIGTERM are blocked, the watch runs */
 	sigset_t	old_mask;		/* when shielded */
 	uint64		fence_term;		/* in force before the commit record */
@@ -76,7 +78,7 @@ static void after_commit(XLogRecPtr lsn);
 static void commit_over(void);
 static void arm(void);
 static void refuse_commit(bool prepared);
-static void raise_level(void);
+static void set_level(int level);
 static void shield(void);
 static void held_signals(sigset_t *held);
 static void watch_commit(void);
@@ -242,6 +244,8 @@ after_commit(XLogRecPtr lsn)
 	if (lsn > GetFlushRecPtr(NULL))
 		return;
 
+	if (commit_fence.async)
+		lsn = pgq_commit_level_floor(lsn);
 	if (!pgq_slots_rule_satisfied(lsn))
 		wait_for_quorum(lsn);
 }
@@ -253,7 +257,7 @@ commit_over(void)
 	CommitFence ended = commit_fence;
 
 	memset(&commit_fence, 0, sizeof(commit_fence));
-	if (ended.raised)
+	if (ended.level_set)
 	{
 		synchronous_commit = ended.session_level;
 		assign_synchronous_commit(synchronous_commit, NULL);
@@ -270,12 +274,19 @@ arm(void)
 {
 	commit_fence.armed = true;
 	commit_fence.fence_term = pg_atomic_read_u64(&pgq_shared->fence_term);
+	if (pgq_commit_level_is_async())
+	{
+		/* PostgreSQL flushes and does not wait; how near the quorum is, after_commit sees. */
+		commit_fence.async = true;
+		set_level(SYNCHRONOUS_COMMIT_LOCAL_FLUSH);
+		return;
+	}
 	if (synchronous_commit >= SYNCHRONOUS_COMMIT_ON)
 		return;
 	if (pgq_allow_local_commit)
 		commit_fence.local_commit = true;
 	else
-		raise_level();
+		set_level(SYNCHRONOUS_COMMIT_ON);
 }
 
 static void
@@ -291,7 +302,7 @@ refuse_commit(bool prepared)
 }
 
 /*
- * Raise synchronous_commit to on for this commit only.
+ * synchronous_commit for this commit only.
  *
  * The variable is set directly: no allocation, no entry on the GUC stack whose level
  * would have to fit procedures and SET LOCAL, and the session's own value cannot be
@@ -300,13 +311,13 @@ refuse_commit(bool prepared)
  * hook derives.
  */
 static void
-raise_level(void)
+set_level(int level)
 {
-	if (commit_fence.raised)
+	if (commit_fence.level_set || synchronous_commit == level)
 		return;
-	commit_fence.raised = true;
+	commit_fence.level_set = true;
 	commit_fence.session_level = synchronous_commit;
-	synchronous_commit = SYNCHRONOUS_COMMIT_ON;
+	synchronous_commit = level;
 	assign_synchronous_commit(synchronous_commit, NULL);
 }
 

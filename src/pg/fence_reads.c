@@ -24,13 +24,16 @@
 
 #include "compat.h"
 #include "fence.h"
+#include "read_level.h"
 
 #define STATUS_SCHEMA	"quorum"
 
 static ExecutorRun_hook_type previous_run = NULL;
+static int	depth = 0;			/* queries of functions run inside that of the client */
 
 static void on_executor_run(PGQ_EXECUTOR_RUN_PARAMS);
 static void check_query(PlannedStmt *pstmt);
+static void confirm_query(PlannedStmt *pstmt);
 static void refuse(const char *what);
 static bool shows_only_status(PlannedStmt *pstmt);
 static bool plan_shows_status(Plan *plan, Oid *schema);
@@ -49,7 +52,9 @@ pgq_fence_reads_init(void)
 void
 pgq_fence_check_read(void)
 {
-	if (MyBackendType == B_BACKEND && !pgq_fence_may_serve() && !RecoveryInProgress())
+	if (MyBackendType != B_BACKEND || pgq_read_level_is_local())
+		return;
+	if (!pgq_fence_may_serve() && !RecoveryInProgress())
 		refuse("read");
 }
 
@@ -62,12 +67,32 @@ on_executor_run(PGQ_EXECUTOR_RUN_PARAMS)
 {
 	check_query(query->plannedstmt);
 
-	if (previous_run)
-		previous_run(PGQ_EXECUTOR_RUN_ARGS);
-	else
-		standard_ExecutorRun(PGQ_EXECUTOR_RUN_ARGS);
+	depth++;
+	PG_TRY();
+	{
+		if (previous_run)
+			previous_run(PGQ_EXECUTOR_RUN_ARGS);
+		else
+			standard_ExecutorRun(PGQ_EXECUTOR_RUN_ARGS);
+	}
+	PG_FINALLY();
+	{
+		depth--;
+	}
+	PG_END_TRY();
 
 	check_query(query->plannedstmt);
+	if (depth == 0 && pgq_read_level_waits())
+		confirm_query(query->plannedstmt);
+}
+
+/* The query of the client, not those of its functions, is confirmed: it ends last. */
+static void
+confirm_query(PlannedStmt *pstmt)
+{
+	if (MyBackendType == B_BACKEND && pstmt->commandType == CMD_SELECT &&
+		!shows_only_status(pstmt) && !pgq_read_level_confirm(pgq_fence_may_serve))
+		refuse("read");
 }
 
 static void
@@ -77,7 +102,7 @@ check_query(PlannedStmt *pstmt)
 		return;
 	if (pstmt->commandType != CMD_SELECT || pstmt->hasModifyingCTE)
 		refuse("write");
-	if (!shows_only_status(pstmt))
+	if (!pgq_read_level_is_local() && !shows_only_status(pstmt))
 		refuse("read");
 }
 

@@ -17,7 +17,10 @@
 #include "access/xlogrecovery.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "storage/pmsignal.h"
 
+#include "clone.h"
+#include "conninfo.h"
 #include "follow.h"
 #include "guc.h"
 #include "promote.h"
@@ -25,9 +28,16 @@
 #include "stream.h"
 #include "timeline.h"
 
+#define MISSING_RETRY_US	(10 * UINT64CONST(1000000))
+
+/* Looks, a second apart at most, that find no worker before the server starts anew. */
+#define WORKER_MISSING_MAX	3
+
 static emit_log_hook_type previous_log_hook = NULL;
 
 static void follow_log_hook(ErrorData *edata);
+static bool names_segment(const char *text);
+static void follow_report_missing_wal(void);
 static bool follow_find_leader(const QuorumView *view, QuorumMember *leader);
 static void follow_append_option(StringInfo text, const char *keyword, const char *value);
 
@@ -77,6 +87,28 @@ pgq_stream_follow_changed(void)
 		WakeupRecovery();
 }
 
+/*
+ * After a crash of all its children the postmaster starts background workers again when
+ * hot standby opens.  A standby that needs WAL to become consistent would wait for that
+ * for ever: nobody but the worker knows where the WAL is (V12).  While not even the first
+ * record could be read, the postmaster starts none when asked, either: then it starts anew.
+ */
+void
+pgq_follow_want_worker(void)
+{
+	static int	missing = 0;
+	bool		runs;
+
+	LWLockAcquire(pgq_shared->lock, LW_SHARED);
+	runs = pgq_shared->worker_pid != 0;
+	LWLockRelease(pgq_shared->lock);
+	missing = runs ? 0 : missing + 1;
+	if (missing > WORKER_MISSING_MAX)
+		pgq_request_restart(PGQ_RESTART_IMMEDIATE, "its worker is gone and is not started again");
+	else if (missing > 0)
+		SendPostmasterSignal(PMSIGNAL_BACKGROUND_WORKER_CHANGE);
+}
+
 /* Point this process at the accepted leader, if there is one and our log fits its log. */
 bool
 pgq_follow_take_leader(QuorumMember *leader, QuorumTerm *term)
@@ -89,11 +121,14 @@ pgq_follow_take_leader(QuorumMember *leader, QuorumTerm *term)
 		return false;
 
 	SpinLockAcquire(&pgq_shared->stream_mutex);
-	if (report->diverged && report->diverged_term == view.term)
+	if ((report->diverged && report->diverged_term == view.term) ||
+		(report->wal_missing && report->missing_term == view.term &&
+		 pgq_now_mono() < report->missing_until))
 		taken = false;
 	else
 	{
 		report->diverged = false;
+		report->wal_missing = false;
 		report->source = view.leader;
 		report->term = view.term;
 		report->leave = false;
@@ -201,6 +236,30 @@ pgq_follow_conninfo(const QuorumMember *leader)
 	return text.data;
 }
 
+/* Not a stream: what it says of the leader's slots is checked by PostgreSQL against our log. */
+char *
+pgq_follow_database_conninfo(const char *appname)
+{
+	static QuorumView view;
+	QuorumMember leader;
+	StringInfoData text;
+	char		database[NAMEDATALEN];
+	char	   *options;
+
+	if (!pgq_shmem_copy_view(&view) || !follow_find_leader(&view, &leader))
+		return NULL;
+	options = pgq_follow_conninfo(&leader);
+	if (options == NULL)
+		return NULL;
+	pgq_conninfo_get(pgq_conninfo, "dbname", database, sizeof(database));
+	initStringInfo(&text);
+	appendStringInfoString(&text, options);
+	follow_append_option(&text, "dbname", database[0] != '\0' ? database : "postgres");
+	follow_append_option(&text, "application_name", appname);
+	pfree(options);
+	return text.data;
+}
+
 /*
  * V6 (ii): the timeline that recovery is aiming at, when it is one of which no record
  * has arrived: the newest whose history our log fits into.  0 = none.
@@ -229,6 +288,7 @@ pgq_follow_adopted_timeline(TimeLineID tli, XLogRecPtr lsn)
 static void
 follow_log_hook(ErrorData *edata)
 {
+	static const char ended[] = "could not receive data from WAL stream";
 	static const char hidden[] = "according to history file, WAL location";
 
 	if (edata->elevel >= ERROR && AmStartupProcess() && pgq_is_member() &&
@@ -245,6 +305,59 @@ follow_log_hook(ErrorData *edata)
 		}
 	}
 
+	if (edata->elevel >= ERROR && AmWalReceiverProcess() && pgq_is_member() &&
+		edata->message_id != NULL &&
+		strncmp(edata->message_id, ended, sizeof(ended) - 1) == 0 && names_segment(edata->message))
+		follow_report_missing_wal();
+
 	if (previous_log_hook)
 		previous_log_hook(edata);
+}
+
+/*
+ * "requested WAL segment 000000010000000000000003 has already been removed", in whatever
+ * language the leader says it; its other complaints name a file by its path.  A wrong guess
+ * does no harm: the boot looks before it clones (rewind.c).
+ */
+static bool
+names_segment(const char *text)
+{
+	for (const char *c = text; *c != '\0'; c++)
+	{
+		size_t		digits = strspn(c, "0123456789ABCDEF");
+
+		if (digits == 24 && (c == text || c[-1] != '/'))
+			return true;
+		if (digits > 0)
+			c += digits - 1;
+	}
+	return false;
+}
+
+/*
+ * H57: the leader has removed what comes next.  Where a clone is possible this node counts
+ * as one that cannot follow; where it is not, it keeps its vote, and asks now and then.
+ */
+static void
+follow_report_missing_wal(void)
+{
+	PgqStreamReport *report = &pgq_shared->stream;
+	char		why[QUORUM_REASON_SIZE] = "";
+	bool		possible = pgq_auto_rewind && pgq_clone_possible(why);
+
+	if (!pgq_auto_rewind)
+		strlcpy(why, "quorum.auto_rewind is off", sizeof(why));
+	SpinLockAcquire(&pgq_shared->stream_mutex);
+	report->wal_missing = true;
+	report->missing_term = report->term;
+	report->missing_until = pgq_now_mono() + MISSING_RETRY_US;
+	if (possible)
+	{
+		report->diverged = true;
+		report->diverged_term = report->term;
+	}
+	snprintf(report->reason, QUORUM_REASON_SIZE,
+			 "needs a clone: its leader has removed the WAL that comes next%s%.80s",
+			 possible ? "" : "; ", possible ? "" : why);
+	SpinLockRelease(&pgq_shared->stream_mutex);
 }

@@ -10,6 +10,9 @@
 /* From _PG_init, postmaster only. */
 extern void pgq_follow_init(void);
 
+/* From the walreceiver: without a worker nobody tells whom to follow; see that it runs. */
+extern void pgq_follow_want_worker(void);
+
 /*
  * From the walreceiver: point the stream report at the accepted leader.  False when
  * there is none, when it is this node, or when our log does not fit that term's.
@@ -30,5 +33,11 @@ extern char *pgq_follow_conninfo(const QuorumMember *leader);
  * that ends at (tli, lsn); 0 = none.
  */
 extern TimeLineID pgq_follow_adopted_timeline(TimeLineID tli, XLogRecPtr lsn);
+
+/*
+ * In a process that copies logical slots (17): how to reach the accepted leader, NULL when
+ * there is none.
+ */
+extern char *pgq_follow_database_conninfo(const char *appname);
 
 #endif							/* PGQ_FOLLOW_H */

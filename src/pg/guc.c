@@ -4,7 +4,7 @@
  *	  docs/configuration.md.
  *
  * Not here: what a setting does.  A bad value never stops the server from starting
- * (the checks below make it take no part instead), so there are no check hooks.
+ * (the checks below make it take no part instead), so no check hook refuses at the start.
  *
  * Rules: S9 (when in doubt, take no part), S10, V8, V13, H44, H68, H87, H94.
  */
@@ -23,6 +23,7 @@
 #include "utils/guc.h"
 
 #include "compat.h"
+#include "conninfo.h"
 #include "guc.h"
 #include "slots.h"
 
@@ -44,7 +45,9 @@ int			pgq_promotion_limit = 60000;
 int			pgq_priority = 100;
 bool		pgq_death_proof = true;
 bool		pgq_allow_local_commit = false;
+bool		pgq_strict = false;
 bool		pgq_auto_rewind = true;
+int			pgq_min_free_space = 64;
 bool		pgq_auto_clone = true;
 int			pgq_rollback_keep_size = 1024;
 int			pgq_rollback_keep_age = 30 * 24 * 60;
@@ -94,9 +97,15 @@ static const Setting settings[] = {
 	{"quorum.allow_local_commit", "Honours synchronous_commit = local and off.",
 		"When off, no commit is acknowledged before a quorum of the voters holds it.",
 	PGC_SIGHUP, 0, NULL, NULL, &pgq_allow_local_commit, 0, 0},
+	{"quorum.strict", "Commits never go on without another data node.",
+		"Of use with a witness: when on, writes wait until the lost data node is back.",
+	PGC_SIGHUP, 0, NULL, NULL, &pgq_strict, 0, 0},
 	{"quorum.auto_rewind", "Brings a node whose log has left the leader's back by itself.",
 		"With pg_rewind, in a restart in place. When off, such a node waits for an operator.",
 	PGC_SIGHUP, 0, NULL, NULL, &pgq_auto_rewind, 0, 0},
+	{"quorum.min_free_space", "A leader with less room for WAL and data hands its term over.",
+		"To a member that has more. 0 turns it off.",
+	PGC_SIGHUP, GUC_UNIT_MB, NULL, &pgq_min_free_space, NULL, 0, INT_MAX / 2},
 	{"quorum.auto_clone", "Copies the leader's data anew where a rewind is not possible.",
 		"With pg_basebackup. When off, a server whose rewind failed half way does not start.",
 	PGC_SIGHUP, 0, NULL, NULL, &pgq_auto_clone, 0, 0},
@@ -122,6 +131,7 @@ static bool check_identity(Refusal *refusal);
 static bool check_secret_file(Refusal *refusal);
 static bool check_secret_text(Refusal *refusal, char *text);
 static bool check_timing(Refusal *refusal);
+static bool check_conninfo(Refusal *refusal);
 static bool check_durability(Refusal *refusal);
 static bool check_replication(Refusal *refusal);
 static bool check_no_recovery_target(Refusal *refusal);
@@ -141,7 +151,9 @@ pgq_guc_init(bool preloaded)
 
 		if (s->text != NULL)
 			DefineCustomStringVariable(s->name, s->what, s->more, s->text, *s->text,
-									   s->context, s->flags, NULL, NULL, NULL);
+									   s->context, s->flags,
+									   s->text == &pgq_conninfo ? pgq_conninfo_check_hook : NULL,
+									   NULL, NULL);
 		else if (s->number != NULL)
 			DefineCustomIntVariable(s->name, s->what, s->more, s->number, *s->number,
 									s->min, s->max, s->context, s->flags, NULL, NULL, NULL);
@@ -156,12 +168,14 @@ void
 pgq_guc_override_managed(QuorumNodeId node_id)
 {
 	char		slot[NAMEDATALEN];
-	char		conninfo[NAMEDATALEN + 32];
+	char		conninfo[2 * NAMEDATALEN + 64];
+	char		database[NAMEDATALEN];
 	const char *level = GetConfigOption("log_min_messages", false, false);
 	const char *managed[][2] = {
 		{"primary_conninfo", conninfo}, /* not empty: asks for a walreceiver; the host is the
 										 * accepted leader's, whatever it says */
 		{"primary_slot_name", slot},
+		{"wal_receiver_create_temp_slot", "off"},	/* the member's slot is the one that counts */
 		{"recovery_target_timeline", "latest"},
 		{"restore_command", ""},	/* V13: an archive may hold a dead branch */
 		{"recovery_min_apply_delay", "0"},	/* H34: a delay would be added to every failover */
@@ -175,7 +189,11 @@ pgq_guc_override_managed(QuorumNodeId node_id)
 	};
 
 	pgq_slot_name(node_id, slot);
-	snprintf(conninfo, sizeof(conninfo), "application_name=%s", slot);
+
+	/* from 17 on the copying of logical slots (H98) asks for a database */
+	pgq_conninfo_get(pgq_conninfo, "dbname", database, sizeof(database));
+	snprintf(conninfo, sizeof(conninfo), "application_name=%s dbname=%s", slot,
+			 database[0] != '\0' && pgq_guc_valid_name(database) ? database : "postgres");
 	for (size_t i = 0; i < lengthof(managed); i++)
 		SetConfigOption(managed[i][0], managed[i][1], PGC_POSTMASTER, PGC_S_OVERRIDE);
 
@@ -203,6 +221,7 @@ pgq_guc_check(char *msg, char *detail, char *hint)
 		check_identity(&refusal) &&
 		check_secret_file(&refusal) &&
 		check_timing(&refusal) &&
+		check_conninfo(&refusal) &&
 		check_durability(&refusal) &&
 		check_replication(&refusal) &&
 		check_no_recovery_target(&refusal);
@@ -254,6 +273,7 @@ pgq_guc_core_config(QuorumConfig *config)
 	config->promotion_limit_us = (QuorumTime) pgq_promotion_limit * 1000;
 	config->priority = (uint8) pgq_priority;
 	config->pg_port = (uint16) PostPortNumber;
+	config->strict = pgq_strict;
 	config->auto_rewind = pgq_auto_rewind;
 
 	/* A reload may bring what a start refuses: the core needs three heartbeats in a lease. */
@@ -419,6 +439,17 @@ check_timing(Refusal *refusal)
 					  "quorum.lease_duration longer.",
 					  "quorum.lease_duration is %d ms, quorum.heartbeat_interval is %d ms.",
 					  pgq_lease_duration, pgq_heartbeat_interval);
+	return true;
+}
+
+static bool
+check_conninfo(Refusal *refusal)
+{
+	const char *why_not;
+	const char *hint;
+
+	if (!pgq_conninfo_valid(pgq_conninfo, &why_not, &hint))
+		return refuse(refusal, "quorum.conninfo cannot be used", hint, "%s", why_not);
 	return true;
 }
 

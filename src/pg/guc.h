@@ -17,7 +17,9 @@ extern int	pgq_promotion_limit;	/* quorum.promotion_limit, ms */
 extern int	pgq_priority;		/* quorum.priority */
 extern bool pgq_death_proof;	/* quorum.death_proof: refused ports prove death */
 extern bool pgq_allow_local_commit; /* quorum.allow_local_commit */
+extern bool pgq_strict;			/* quorum.strict */
 extern bool pgq_auto_rewind;	/* quorum.auto_rewind */
+extern int	pgq_min_free_space; /* quorum.min_free_space, MB; 0 = off */
 extern bool pgq_auto_clone;		/* quorum.auto_clone */
 extern int	pgq_rollback_keep_size; /* quorum.rollback_keep_size, MB */
 extern int	pgq_rollback_keep_age;	/* quorum.rollback_keep_age, minutes */

@@ -7,7 +7,8 @@
  * and a line that cannot be written is only said in the log.  One event is one line,
  * appended with one write; fields are separated by tabs, "-" is an absent one.
  *
- * Not here: which events there are (the core's notes).
+ * Not here: which events there are (the core's notes, and what other files tell), and their
+ * words (story.c).
  */
 #include "postgres.h"
 
@@ -20,8 +21,8 @@
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
 
-#include "../core/quorum_words.h"
 #include "history.h"
+#include "story.h"
 
 #define HISTORY_DIR			"pg_quorum"
 #define HISTORY_FILE		HISTORY_DIR "/history"
@@ -31,69 +32,79 @@
 #define LINE_SIZE			512
 #define READ_BYTES_MAX		(1024 * 1024)	/* nobody reads more, whoever wrote it */
 
-/* What is known of one event before it becomes a line. */
-typedef struct Story
-{
-	const char *event;
-	char		text[LINE_SIZE / 2];	/* for the log */
-	char		detail[PGQ_HISTORY_DETAIL_SIZE];	/* for the file; may be empty */
-	bool		starts_clock;	/* an election begins */
-	bool		stops_clock;	/* this node's part in it is over */
-} Story;
-
 /* Of the worker process. */
 static uint64 previous_phase_at = 0;	/* mono microseconds; 0 = no election under way */
 static int	file_lines = -1;	/* -1 = not counted yet */
 static bool file_torn = false;	/* the last line has no end */
 
-static void tell(const QuorumNote *note, const QuorumMemberSet *members, Story *story);
-static void tell_loss(const QuorumNote *note, const char *peer, Story *story);
-static void tell_members(const QuorumNote *note, const QuorumMemberSet *members,
-						 const char *peer, Story *story);
-static double phase_ms(const Story *story);
+static void write_event(const char *event, QuorumTerm term, const char *node, char *detail,
+						double ms);
+static double phase_ms(const PgqStory *story);
 static void append_line(const char *line);
 static void count_lines(void);
 static void trim(void);
 static bool parse_line(char *line, PgqHistoryEntry *entry);
 
-static const char *
-member_name(QuorumNodeId id, const QuorumMemberSet *members)
+static void
+say_why_diverged(PgqStory *story)
 {
-	for (int i = 0; i < members->count; i++)
-		if (members->members[i].id == id)
-			return members->members[i].name;
-	return "node";				/* left the member set, or never was in it */
+	if (pgq_shared == NULL)
+		return;
+	SpinLockAcquire(&pgq_shared->stream_mutex);
+	if (pgq_shared->stream.diverged)
+		memcpy(story->detail, pgq_shared->stream.reason, QUORUM_REASON_SIZE);
+	SpinLockRelease(&pgq_shared->stream_mutex);
 }
 
 void
 pgq_history_note(const QuorumNote *note, const QuorumMemberSet *members)
 {
-	Story		story = {0};
+	PgqStory	story;
+
+	pgq_story_tell(&story, note, members);
+	if (note->type == QUORUM_NOTE_DIVERGED)
+		say_why_diverged(&story);
+	if (story.starts_clock_if_idle)
+		story.starts_clock = previous_phase_at == 0;
+	ereport(LOG, (errmsg("quorum: %s", story.text)));
+	write_event(story.event, note->term,
+				note->peer == QUORUM_NO_NODE ? "" : pgq_story_name(note->peer, members),
+				story.detail, phase_ms(&story));
+}
+
+void
+pgq_history_tell(const char *event, QuorumTerm term, const char *node, const char *detail,
+				 double ms)
+{
+	char		copy[PGQ_HISTORY_DETAIL_SIZE];
+
+	strlcpy(copy, detail, sizeof(copy));
+	write_event(event, term, node, copy, ms);
+}
+
+/* detail is changed; what is empty, 0 or negative is written as absent. */
+static void
+write_event(const char *event, QuorumTerm term, const char *node, char *detail, double ms)
+{
 	char		line[LINE_SIZE];
-	char		ms[32] = "-";
-	char		term[16] = "-";
+	char		ms_text[32] = "-";
+	char		term_text[16] = "-";
 	struct pg_tm tm;
 	fsec_t		fsec;
-	double		phase;
 
-	tell(note, members, &story);
-	ereport(LOG, (errmsg("quorum: %s", story.text)));
-
-	phase = phase_ms(&story);
-	if (phase >= 0)
-		snprintf(ms, sizeof(ms), "%.3f", phase);
-	if (note->term != 0)
-		snprintf(term, sizeof(term), "%u", note->term);
-	for (char *p = story.detail; *p != '\0'; p++)
+	if (ms >= 0)
+		snprintf(ms_text, sizeof(ms_text), "%.3f", ms);
+	if (term != 0)
+		snprintf(term_text, sizeof(term_text), "%u", term);
+	for (char *p = detail; *p != '\0'; p++)
 		if (*p == '\t' || *p == '\n')
 			*p = ' ';
 	if (timestamp2tm(GetCurrentTimestamp(), NULL, &tm, &fsec, NULL, NULL) != 0)
 		return;
 	snprintf(line, sizeof(line), "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ\t%s\t%s\t%s\t%s\t%s\n",
 			 tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int) fsec,
-			 story.event, term,
-			 note->peer == QUORUM_NO_NODE ? "-" : member_name(note->peer, members),
-			 story.detail[0] == '\0' ? "-" : story.detail, ms);
+			 event, term_text, node[0] == '\0' ? "-" : node, detail[0] == '\0' ? "-" : detail,
+			 ms_text);
 	append_line(line);
 }
 
@@ -110,7 +121,7 @@ pgq_history_forget(void)
 
 /* Time since the previous event of the same election; negative when there was none. */
 static double
-phase_ms(const Story *story)
+phase_ms(const PgqStory *story)
 {
 	uint64		now = pgq_now_mono();
 	double		result = -1;
@@ -122,142 +133,6 @@ phase_ms(const Story *story)
 	if (story->stops_clock)
 		previous_phase_at = 0;
 	return result;
-}
-
-/* Texts of the log: the drill reads them, so they stay as they are. */
-static void
-tell(const QuorumNote *note, const QuorumMemberSet *members, Story *story)
-{
-	char		peer[QUORUM_NAME_SIZE + 16];
-	QuorumTerm	term = note->term;
-
-#define TELL(event_name, ...) \
-	(story->event = (event_name), snprintf(story->text, sizeof(story->text), __VA_ARGS__))
-
-	snprintf(peer, sizeof(peer), "%s (%u)", member_name(note->peer, members), note->peer);
-	switch (note->type)
-	{
-		case QUORUM_NOTE_PRE_VOTE:
-			TELL("pre_vote", "pre-vote for term %u", term);
-			story->starts_clock = previous_phase_at == 0;	/* nobody was lost: first election */
-			break;
-		case QUORUM_NOTE_CANDIDATE:
-			TELL("candidate", "candidate in term %u", term);
-			break;
-		case QUORUM_NOTE_ELECTED:
-			TELL("elected", "elected leader of term %u", term);
-			break;
-		case QUORUM_NOTE_VOTED:
-			TELL("voted", "voted for %s in term %u", peer, term);
-			break;
-		case QUORUM_NOTE_LEADER_FOUND:
-			TELL("leader_found", "leader is %s in term %u", peer, term);
-			break;
-		case QUORUM_NOTE_PROMOTED:
-			TELL("promoted", "promoted to timeline %u", term);
-			break;
-		case QUORUM_NOTE_GATE_OPEN:
-			TELL("gate_open", "gate open in term %u", term);
-			story->stops_clock = true;
-			break;
-		case QUORUM_NOTE_GATE_CLOSED:
-			TELL("gate_closed", "gate closed in term %u", term);
-			break;
-		case QUORUM_NOTE_LEASE_LAPSED:
-			TELL("lease_lapsed", "lease of term %u lapsed", term);
-			break;
-		case QUORUM_NOTE_FOLLOWING:
-			TELL("following", "following %s in term %u", peer, term);
-			story->stops_clock = true;
-			break;
-		case QUORUM_NOTE_LEADER_LOST:
-		case QUORUM_NOTE_REFUSED:
-		case QUORUM_NOTE_STEPPED_DOWN:
-		case QUORUM_NOTE_RESIGNED:
-			tell_loss(note, peer, story);
-			break;
-		case QUORUM_NOTE_HAND_OVER:
-			TELL("hand_over", "handing term %u over to %s", term, peer);
-			story->starts_clock = true;
-			break;
-		case QUORUM_NOTE_HAND_OVER_FAILED:
-			TELL("hand_over_failed", "%s did not take term %u over in time: serving on", peer, term);
-			break;
-		case QUORUM_NOTE_DIVERGED:
-		case QUORUM_NOTE_MEMBER_ADDED:
-		case QUORUM_NOTE_MEMBER_VOTER:
-		case QUORUM_NOTE_MEMBER_REMOVED:
-		case QUORUM_NOTE_MEMBERS_CHANGED:
-			tell_members(note, members, peer, story);
-			break;
-	}
-	if (story->event == NULL)
-		TELL("unknown", "event %d in term %u", (int) note->type, term);
-}
-
-/* Notes that end something, each with a reason. */
-static void
-tell_loss(const QuorumNote *note, const char *peer, Story *story)
-{
-	QuorumTerm	term = note->term;
-	const char *reason = quorum_loss_text((QuorumLossReason) note->why);
-
-	if (note->type == QUORUM_NOTE_LEADER_LOST)
-	{
-		TELL("leader_lost", "leader %s of term %u lost: %s", peer, term, reason);
-		story->starts_clock = true;
-	}
-	else if (note->type == QUORUM_NOTE_REFUSED)
-	{
-		reason = quorum_verdict_text((QuorumVerdict) note->why);
-		TELL("refused", "refused a vote to %s in term %u: %s", peer, term, reason);
-	}
-	else if (note->type == QUORUM_NOTE_STEPPED_DOWN)
-	{
-		TELL("stepped_down", "stepped down from term %u: %s", term, reason);
-		story->starts_clock = true;
-	}
-	else
-	{
-		reason = quorum_resign_text((QuorumResignReason) note->why);
-		TELL("resigned", "resigned from term %u: %s", term, reason);
-	}
-	strlcpy(story->detail, reason, sizeof(story->detail));
-}
-
-/* Notes about who belongs to the cluster, or cannot follow it. */
-static void
-tell_members(const QuorumNote *note, const QuorumMemberSet *members, const char *peer,
-			 Story *story)
-{
-	switch (note->type)
-	{
-		case QUORUM_NOTE_DIVERGED:
-			TELL("diverged", "needs a rewind to follow %s in term %u", peer, note->term);
-			if (pgq_shared != NULL)
-			{
-				SpinLockAcquire(&pgq_shared->stream_mutex);
-				if (pgq_shared->stream.diverged)
-					memcpy(story->detail, pgq_shared->stream.reason, QUORUM_REASON_SIZE);
-				SpinLockRelease(&pgq_shared->stream_mutex);
-			}
-			break;
-		case QUORUM_NOTE_MEMBER_ADDED:
-			TELL("member_added", "%s joins as a learner", peer);
-			break;
-		case QUORUM_NOTE_MEMBER_VOTER:
-			TELL("member_voter", "%s is a voter now", peer);
-			break;
-		case QUORUM_NOTE_MEMBER_REMOVED:
-			TELL("member_removed", "%s left the member set", peer);
-			break;
-		default:
-			TELL("members_changed", "member set is %u.%u", members->id.term,
-				 members->id.version);
-			snprintf(story->detail, sizeof(story->detail), "%u.%u", members->id.term,
-					 members->id.version);
-			break;
-	}
 }
 
 static void

@@ -16,15 +16,16 @@
 #include "engine.h"
 #include "guc.h"
 #include "history.h"
+#include "invitation.h"
 #include "join.h"
 #include "restart.h"
 #include "state.h"
 
 #include "../core/quorum_members.h"
 
+
 static uint64 request_id;		/* the request at work; 0 = none */
 static PgqRequestType request_type;
-static QuorumMessage refusal;	/* to be sent when the leader is connected; type 0 = none */
 
 static void
 answer(bool failed, int sqlerrcode, const char *reason, const char *hint, QuorumNodeId node_id)
@@ -44,14 +45,6 @@ answer(bool failed, int sqlerrcode, const char *reason, const char *hint, Quorum
 	}
 	LWLockRelease(pgq_shared->lock);
 	request_id = 0;
-}
-
-static void
-new_uuid(uint8 *uuid)
-{
-	if (!pg_strong_random(uuid, QUORUM_UUID_SIZE))
-		elog(FATAL, "could not get random numbers");
-	uuid[0] |= 1;				/* zero means "not yet joined" */
 }
 
 /* A running primary becomes the leader of a cluster of one, in the term it writes. */
@@ -85,8 +78,8 @@ bootstrap(void)
 	}
 
 	memset(&hard, 0, sizeof(hard));
-	new_uuid(hard.cluster_id);
-	new_uuid(hard.uuid);
+	if (!pgq_new_uuid(hard.cluster_id) || !pgq_new_uuid(hard.uuid))
+		elog(FATAL, "could not get random numbers");
 	hard.system_identifier = GetSystemIdentifier();
 	hard.node_id = 1;
 	hard.vote = 1;
@@ -127,10 +120,19 @@ finish_bootstrap(void)
 	answer(false, 0, "", "", 1);
 }
 
-/* What the core decides about: members and switchover. */
+/* What the core decides about. */
 static void
 ask_core(const PgqRequest *request)
 {
+	static const QuorumAdminType asked[] = {
+		[PGQ_REQUEST_ADD_MEMBER] = QUORUM_ADMIN_ADD_MEMBER,
+		[PGQ_REQUEST_REMOVE_MEMBER] = QUORUM_ADMIN_REMOVE_MEMBER,
+		[PGQ_REQUEST_SWITCHOVER] = QUORUM_ADMIN_SWITCHOVER,
+		[PGQ_REQUEST_CHANGE_KIND] = QUORUM_ADMIN_CHANGE_KIND,
+		[PGQ_REQUEST_CHANGE_ADDRESS] = QUORUM_ADMIN_CHANGE_ADDRESS,
+		[PGQ_REQUEST_PAUSE] = QUORUM_ADMIN_PAUSE,
+		[PGQ_REQUEST_FORCE] = QUORUM_ADMIN_FORCE
+	};
 	QuorumAdmin admin;
 
 	if (!pgq_engine_running())
@@ -141,11 +143,7 @@ ask_core(const PgqRequest *request)
 		return;
 	}
 	memset(&admin, 0, sizeof(admin));
-	admin.type = QUORUM_ADMIN_ADD_MEMBER;
-	if (request->type == PGQ_REQUEST_REMOVE_MEMBER)
-		admin.type = QUORUM_ADMIN_REMOVE_MEMBER;
-	else if (request->type == PGQ_REQUEST_SWITCHOVER)
-		admin.type = QUORUM_ADMIN_SWITCHOVER;
+	admin.type = asked[request->type];
 	admin.request_id = request->id;
 	admin.kind = request->kind;
 	admin.quorum_port = request->quorum_port;
@@ -215,16 +213,10 @@ refuse_invitation(const QuorumMessage *invite, char *buffer)
 {
 	char		detail[QUORUM_REASON_SIZE];
 	char		hint[QUORUM_REASON_SIZE];
-	int			index = quorum_members_find(&invite->members, invite->node_id);
+	const char *flaw = pgq_invitation_flaw(invite, pgq_node_name, false, buffer);
 
-	if (index < 0 || quorum_members_find(&invite->members, invite->from) < 0)
-		return "the invitation does not name its guest and its host";
-	if (strcmp(invite->members.members[index].name, pgq_node_name) != 0)
-	{
-		snprintf(buffer, QUORUM_REASON_SIZE, "the server at that address has quorum.node_name \"%s\"",
-				 pgq_node_name);
-		return buffer;
-	}
+	if (flaw != NULL)
+		return flaw;
 	if (invite->system_identifier != GetSystemIdentifier())
 		return "the server is no copy of this cluster: its system identifier differs";
 	if (!RecoveryInProgress())
@@ -234,76 +226,58 @@ refuse_invitation(const QuorumMessage *invite, char *buffer)
 	return NULL;
 }
 
-/* Say no: dial the leader for that purpose only. */
-static void
-send_refusal(const QuorumMessage *invite, const char *reason)
-{
-	PgqIdentity identity;
-
-	memset(&identity, 0, sizeof(identity));
-	identity.member = true;
-	identity.node_id = invite->node_id;
-
-	/* Of another system or not: it answers as the guest it was taken for. */
-	identity.system_identifier = invite->system_identifier;
-	identity.boot_nonce = pgq_shared->boot_nonce;
-	memcpy(identity.cluster_id, invite->cluster_id, QUORUM_UUID_SIZE);
-	memset(&refusal, 0, sizeof(refusal));
-	refusal.type = QUORUM_MSG_INVITE_REPLY;
-	refusal.from = invite->node_id;
-	refusal.to = invite->from;
-	refusal.term = invite->term;
-	refusal.accepted = false;
-	strlcpy(refusal.reason, reason, sizeof(refusal.reason));
-	ereport(LOG, (errmsg("quorum: invitation refused: %s", reason)));
-	pgq_transport_set_members(&identity, &invite->members);
-}
-
 void
 pgq_join_connected(QuorumNodeId peer)
 {
-	PgqIdentity nobody;
-	QuorumMemberSet none;
+	pgq_invitation_connected(peer);
+}
 
-	if (refusal.type == 0 || refusal.to != peer)
-		return;
-	pgq_transport_send(&refusal);
-	pgq_transport_flush();
-	memset(&refusal, 0, sizeof(refusal));
+static void
+refuse(const QuorumMessage *invite, const char *reason)
+{
+	PgqIdentity nobody;
+
 	memset(&nobody, 0, sizeof(nobody));
-	memset(&none, 0, sizeof(none));
 	nobody.system_identifier = GetSystemIdentifier();
 	nobody.boot_nonce = pgq_shared->boot_nonce;
-	pgq_transport_set_members(&nobody, &none);
+	pgq_invitation_refuse(invite, reason, &nobody);
 }
 
 void
 pgq_join_invited(const QuorumMessage *invite)
 {
 	static QuorumHardState hard;
+	static bool accepted;
 	char		buffer[QUORUM_REASON_SIZE];
+	char		unused[QUORUM_REASON_SIZE];
 	const char *why = refuse_invitation(invite, buffer);
+	bool		again = pgq_engine_running();
 
+	if (accepted)
+		return;
+
+	/* A member that was removed has ended before it is another one. */
+	if (again)
+		pgq_engine_closing(QUORUM_CLOSING_SHUTDOWN);
+	if (pgq_state_read(&hard, unused) != PGQ_MEMBER)
+		memset(&hard, 0, sizeof(hard));
+	else if (why == NULL && quorum_set_id_compare(invite->members.id, hard.members.id) <= 0)
+		why = "it knows a newer member set";
 	if (why != NULL)
 	{
-		send_refusal(invite, why);
+		refuse(invite, why);
 		return;
 	}
-	memset(&hard, 0, sizeof(hard));
-	memcpy(hard.cluster_id, invite->cluster_id, QUORUM_UUID_SIZE);
-	hard.system_identifier = invite->system_identifier;
-	hard.node_id = invite->node_id;
-	new_uuid(hard.uuid);
-	hard.term = invite->term;
-	hard.members = invite->members;
-	if (!pgq_state_write(&hard))
+	if (!pgq_invitation_accept(invite, &hard))
 	{
-		send_refusal(invite, "its state file could not be written");
+		refuse(invite, "its state file could not be written");
 		return;
 	}
 
 	/* A copied directory brings the story of the node it was copied from. */
-	pgq_history_forget();
+	accepted = true;
+	if (!again)
+		pgq_history_forget();
 	ereport(LOG, (errmsg("quorum: invited as node %u, joining", hard.node_id)));
 
 	/* The leader invites again; the member that boots answers. */

@@ -10,7 +10,7 @@
 /* Requests of SQL functions in the mailbox: take, carry out, answer. */
 extern void pgq_join_requests(void);
 
-/* An invitation has come in and the core does not run. */
+/* An invitation has come in, and this server is no member, or one that was removed. */
 extern void pgq_join_invited(const QuorumMessage *invite);
 
 /* Our connection to a peer is up while the core does not run: send a waiting refusal. */

@@ -24,8 +24,9 @@
 #define JOURNAL_TEMP	PGQ_REWIND_DIR "/journal.tmp"
 #define JOURNAL_TITLE	"pg_quorum rewind journal 1"
 #define JOURNAL_SIZE	2048
+#define CLONED_LINE		"cloned\n"
 
-static const char *const phase_names[] = {"none", "failed", "requested", "parking", "rewinding",
+static const char *const phase_names[] = {"none", "failed", "hopeless", "requested", "parking", "rewinding",
 "rewound", "placed", "needs-clone"};
 
 static bool parse(char *text, PgqJournal *journal);
@@ -69,12 +70,13 @@ pgq_journal_write(const PgqJournal *journal)
 	length = snprintf(text, sizeof(text),
 					  JOURNAL_TITLE "\n"
 					  "phase %s\nterm %u\nsource %u %s %s %u\nattempts %d\nasked " INT64_FORMAT "\n"
-					  "end %u %X/%X\nfork %u %X/%X\nreason %s\n",
+					  "end %u %X/%X\nfork %u %X/%X\n%sreason %s\n",
 					  phase_names[journal->phase], journal->term,
 					  journal->source, journal->source_name, journal->source_host,
 					  journal->source_port, journal->attempts, journal->asked_at,
 					  journal->end.tli, LSN_FORMAT_ARGS(journal->end.lsn),
-					  journal->fork.tli, LSN_FORMAT_ARGS(journal->fork.lsn), journal->reason);
+					  journal->fork.tli, LSN_FORMAT_ARGS(journal->fork.lsn),
+					  journal->cloned ? CLONED_LINE : "", journal->reason);
 	length += snprintf(text + length, sizeof(text) - length, "checksum %08X\n",
 					   checksum(text, length));
 
@@ -131,7 +133,7 @@ parse(char *text, PgqJournal *journal)
 	if (sscanf(text,
 			   JOURNAL_TITLE "\n"
 			   "phase %31s term %u source %u %63s %127s %u attempts %d asked " INT64_FORMAT
-			   " end %u %X/%X fork %u %X/%X reason%n",
+			   " end %u %X/%X fork %u %X/%X %n",
 			   phase, &journal->term, &journal->source, journal->source_name,
 			   journal->source_host, &source_port, &journal->attempts, &journal->asked_at,
 			   &journal->end.tli, &end_hi, &end_lo, &journal->fork.tli, &fork_hi, &fork_lo,
@@ -141,6 +143,12 @@ parse(char *text, PgqJournal *journal)
 	journal->end.lsn = ((uint64) end_hi << 32) | end_lo;
 	journal->fork.lsn = ((uint64) fork_hi << 32) | fork_lo;
 	rest = text + used;
+	journal->cloned = strncmp(rest, CLONED_LINE, strlen(CLONED_LINE)) == 0;
+	if (journal->cloned)
+		rest += strlen(CLONED_LINE);
+	if (strncmp(rest, "reason", 6) != 0)
+		return false;
+	rest += 6;
 	strlcpy(journal->reason, *rest == ' ' ? rest + 1 : rest, sizeof(journal->reason));
 	return parse_phase(phase, &journal->phase);
 }

@@ -21,6 +21,7 @@ typedef enum PgqRewindPhase
 {
 	PGQ_REWIND_NONE,
 	PGQ_REWIND_FAILED,			/* the data directory is whole; reason says what went wrong */
+	PGQ_REWIND_HOPELESS,		/* likewise, and another rewind would fail in the same way */
 	PGQ_REWIND_REQUESTED,		/* the data directory is whole */
 	PGQ_REWIND_PARKING,			/* the data are on their way aside, or aside; nothing changed */
 	PGQ_REWIND_REWINDING,		/* the data aside may be half rewound */
@@ -41,6 +42,7 @@ typedef struct PgqJournal
 	int64		asked_at;		/* TimestampTz */
 	QuorumWalPos end;			/* own log when it was asked for */
 	QuorumWalPos fork;			/* where it left the leader's; zero = not known yet */
+	bool		cloned;			/* the data are a new copy of the source's */
 	char		reason[QUORUM_REASON_SIZE];
 } PgqJournal;
 

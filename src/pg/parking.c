@@ -21,6 +21,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -35,6 +36,7 @@
 
 #define PARKED_OLD		PGQ_REWIND_DIR "/old"
 #define PARKED_STUB		PGQ_REWIND_DIR "/global"
+#define PARKED_LINK		PGQ_REWIND_DIR "/link"
 #define CONTROL_FILE	"pg_control"
 #define GLOBAL_MARK		"pg_filenode.map"	/* in every real global, not in our stub */
 
@@ -54,6 +56,7 @@ static const char *const data_entries[] = {
 
 static bool make_directory(const char *path);
 static bool move_entry(const char *from_dir, const char *to_dir, const char *name);
+static bool make_absolute(const char *path);
 static bool make_stub(void);
 static bool exchange(const char *a, const char *b);
 static bool has_data(const char *global);
@@ -255,6 +258,32 @@ pgq_parking_remove(const char *path)
 	return rmdir(path) == 0 || complain("remove directory", path);
 }
 
+int64
+pgq_parking_size(const char *path)
+{
+	struct stat status;
+	DIR		   *dir;
+	struct dirent *entry;
+	int64		size;
+
+	if (lstat(path, &status) != 0)
+		return 0;
+	size = (int64) status.st_blocks * 512;
+	dir = S_ISDIR(status.st_mode) ? opendir(path) : NULL;
+	while (dir != NULL && (entry = readdir(dir)) != NULL)
+	{
+		char		inner[MAXPGPATH];
+
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		snprintf(inner, sizeof(inner), "%s/%s", path, entry->d_name);
+		size += pgq_parking_size(inner);
+	}
+	if (dir != NULL)
+		closedir(dir);
+	return size;
+}
+
 /* The kernel copies, and shares the blocks where the file system can. */
 bool
 pgq_parking_copy_file(const char *from, const char *to)
@@ -303,7 +332,23 @@ move_entry(const char *from_dir, const char *to_dir, const char *name)
 
 	snprintf(from, sizeof(from), "%s/%s", from_dir, name);
 	snprintf(to, sizeof(to), "%s/%s", to_dir, name);
-	return !exists(from) || rename(from, to) == 0 || complain("move", from);
+	return !exists(from) || (make_absolute(from) && rename(from, to) == 0) ||
+		complain("move", from);
+}
+
+/* A relative link would lead nowhere from another place. */
+static bool
+make_absolute(const char *path)
+{
+	char		target[MAXPGPATH];
+	char		absolute[PATH_MAX];
+	ssize_t		length = readlink(path, target, sizeof(target) - 1);
+
+	if (length <= 0 || target[0] == '/')
+		return true;
+	(void) unlink(PARKED_LINK);
+	return realpath(path, absolute) != NULL && symlink(absolute, PARKED_LINK) == 0 &&
+		rename(PARKED_LINK, path) == 0;
 }
 
 static bool

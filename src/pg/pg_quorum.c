@@ -6,17 +6,24 @@
 
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 
+#include "commit_level.h"
 #include "fence.h"
 #include "guc.h"
 #include "promote.h"
+#include "read_level.h"
 #include "restart.h"
 #include "rewind.h"
 #include "shmem.h"
 #include "stream.h"
 #include "worker.h"
 
+#include "../core/quorum_message.h"
+
 PG_MODULE_MAGIC;
+
+PG_FUNCTION_INFO_V1(pgq_library_version);
 
 void		_PG_init(void);
 
@@ -32,6 +39,8 @@ _PG_init(void)
 		pgq_guc_init(false);
 		return;
 	}
+	pgq_read_level_init();		/* before the prefix of the settings is reserved */
+	pgq_commit_level_init();
 	pgq_guc_init(true);
 	pgq_shmem_init();
 	if (!IsPostmasterEnvironment || IsBinaryUpgrade)
@@ -43,4 +52,16 @@ _PG_init(void)
 	pgq_stream_init();
 	pgq_fence_init();
 	pgq_worker_register();
+}
+
+/*
+ * What runs here, whatever the SQL objects are: those change on all nodes at once, libraries
+ * one after the other.
+ */
+Datum
+pgq_library_version(PG_FUNCTION_ARGS)
+{
+	(void) fcinfo;
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("%s (protocol %d.%d)", PGQ_VERSION,
+											  QUORUM_FORMAT_MAJOR, QUORUM_FORMAT_MINOR)));
 }

@@ -6,16 +6,19 @@
  *
  * The postmaster is not in its loop yet: it is kept from its signals from lock to unlock,
  * so that a shutdown request waits to be found pending.  A postmaster that is killed takes
- * the program with it (PR_SET_PDEATHSIG); should the program outlive it nevertheless,
- * because it is frozen, the lock that it inherited keeps the next postmaster waiting.
+ * the program with it (PR_SET_PDEATHSIG); should the program outlive it nevertheless, because
+ * it is frozen, or a child of it, the next postmaster ends it, and waits for the lock that
+ * it inherited.
  */
 #include "postgres.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +28,7 @@
 #include "storage/ipc.h"
 
 #include "compat.h"
+#include "notify.h"
 #include "program.h"
 
 #define ARGUMENTS_MAX	32
@@ -40,6 +44,7 @@ pg_noreturn static void become_program(const char *path, const char *const *argu
 static int	read_output(int input, pid_t pid, PgqProgramLine line, void *arg);
 static size_t give_lines(char *text, size_t length, PgqProgramLine line, void *arg);
 static bool shutdown_pending(void);
+static void end_holders(int lock);
 pg_noreturn static void end_server(pid_t pid);
 
 bool
@@ -120,6 +125,7 @@ become_program(const char *path, const char *const *arguments, const char *passw
 			(void) close(fd);
 	}
 	(void) setenv("LC_ALL", "C", 1);	/* we read what it says */
+	(void) setenv("TZ", "UTC", 1);
 	(void) setenv("PGAPPNAME", "pg_quorum", 1);
 	(void) unsetenv("NOTIFY_SOCKET");
 	if (password != NULL)
@@ -133,13 +139,17 @@ become_program(const char *path, const char *const *arguments, const char *passw
 	_exit(127);
 }
 
-/* Returns the status of waitpid. */
+/*
+ * Returns the status of waitpid.  The program's end counts, not that of its output: one that
+ * is killed may leave a child behind, as pg_basebackup does, which would stream for ever.
+ */
 static int
 read_output(int input, pid_t pid, PgqProgramLine line, void *arg)
 {
 	char		text[LINE_SIZE];
 	size_t		length = 0;
 	int			status = 0;
+	bool		ended = false;
 
 	for (;;)
 	{
@@ -148,8 +158,18 @@ read_output(int input, pid_t pid, PgqProgramLine line, void *arg)
 
 		if (shutdown_pending())
 			end_server(pid);
-		if (poll(&waiting, 1, POLL_MS) <= 0)
+		pgq_notify_busy();
+		if (!ended && waitpid(pid, &status, WNOHANG) == pid)
+		{
+			ended = true;
+			(void) kill(-pid, SIGKILL);
+		}
+		if (poll(&waiting, 1, ended ? 0 : POLL_MS) <= 0)
+		{
+			if (ended)
+				break;
 			continue;
+		}
 		got = read(input, text + length, sizeof(text) - 1 - length);
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -162,7 +182,7 @@ read_output(int input, pid_t pid, PgqProgramLine line, void *arg)
 		text[length] = '\0';
 		line(text, arg);
 	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+	while (!ended && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	return status;
 }
@@ -202,6 +222,7 @@ pgq_program_pause(int ms)
 	{
 		if (shutdown_pending())
 			end_server(0);
+		pgq_notify_busy();
 		(void) poll(NULL, 0, Min(ms, POLL_MS));
 	}
 }
@@ -251,13 +272,58 @@ pgq_program_lock(const char *file)
 	while (flock(lock_fd, LOCK_EX | LOCK_NB) != 0)
 	{
 		if (waited % LOCK_SAY_MS == 0)
+		{
 			ereport(LOG,
 					(errmsg("quorum: a program of the last start of this server is still at work"),
 					 errhint("If it does not end, end it: it has the file \"%s\" open.", file)));
+			end_holders(lock_fd);
+		}
 		pgq_program_pause(POLL_MS);
 		waited += POLL_MS;
 	}
 	return true;
+}
+
+/*
+ * Whoever has our lock open belongs to a postmaster that is gone, as this one has its lock
+ * file, and works for nobody.
+ */
+static void
+end_holders(int lock)
+{
+	struct stat ours;
+	DIR		   *processes = opendir("/proc");
+	struct dirent *process;
+
+	if (processes == NULL || fstat(lock, &ours) != 0)
+		return;
+	while ((process = readdir(processes)) != NULL)
+	{
+		pid_t		pid = atoi(process->d_name);
+		char		path[MAXPGPATH];
+		DIR		   *files;
+		struct dirent *file;
+
+		if (pid <= 0 || pid == MyProcPid)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/fd", (int) pid);
+		files = opendir(path);
+		while (files != NULL && (file = readdir(files)) != NULL)
+		{
+			struct stat theirs;
+
+			snprintf(path, sizeof(path), "/proc/%d/fd/%.20s", (int) pid, file->d_name);
+			if (stat(path, &theirs) != 0 || theirs.st_dev != ours.st_dev ||
+				theirs.st_ino != ours.st_ino)
+				continue;
+			ereport(LOG, (errmsg("quorum: ended process %d", (int) pid)));
+			(void) kill(pid, SIGKILL);
+			break;
+		}
+		if (files != NULL)
+			closedir(files);
+	}
+	closedir(processes);
 }
 
 void
@@ -266,5 +332,6 @@ pgq_program_unlock(void)
 	if (lock_fd >= 0)
 		close(lock_fd);
 	lock_fd = -1;
+	pgq_notify_done();
 	(void) sigprocmask(SIG_SETMASK, &mask_before, NULL);
 }

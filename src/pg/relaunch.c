@@ -53,6 +53,7 @@ static void append_argument(const char *first, const char *second);
 static void append_setting(const char *name, const char *value);
 static int	signal_children(int signal);
 static bool is_child(pid_t pid, bool *ignores_quit);
+static bool runs_our_program(pid_t pid);
 static void close_on_exec(void);
 static void forget_signals(void);
 
@@ -230,6 +231,23 @@ append_setting(const char *name, const char *value)
 	append_argument("-c", assignment);
 }
 
+void
+pgq_relaunch_block_signals(void)
+{
+	sigset_t	all;
+
+	(void) sigfillset(&all);
+	(void) sigprocmask(SIG_SETMASK, &all, NULL);
+}
+
+/* What is ignored does not stay pending, even when it is blocked. */
+void
+pgq_relaunch_forget_signal(int number)
+{
+	(void) signal(number, SIG_IGN);
+	(void) signal(number, SIG_DFL);
+}
+
 /*
  * They hold the old shared memory, which would keep the new server from starting, and
  * do not notice that their postmaster is gone, as its process is not.
@@ -260,7 +278,7 @@ signal_children(int signal)
 		bool		ignores_quit;
 
 		/* only the log collector ignores SIGQUIT: it goes on until its pipe is closed */
-		if (pid <= 0 || !is_child(pid, &ignores_quit) || ignores_quit)
+		if (pid <= 0 || !is_child(pid, &ignores_quit) || ignores_quit || !runs_our_program(pid))
 			continue;
 		count++;
 		if (signal != 0)
@@ -295,6 +313,24 @@ is_child(pid_t pid, bool *ignores_quit)
 	return line != NULL && atoi(line + 6) == MyProcPid;
 }
 
+/*
+ * As process 1 of a container, or started by a shell that had other jobs, the server is
+ * the parent of processes that are none of its own.
+ */
+static bool
+runs_our_program(pid_t pid)
+{
+	char		path[64];
+	char		theirs[MAXPGPATH];
+	char		ours[MAXPGPATH];
+	ssize_t		length;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int) pid);
+	length = readlink(path, theirs, sizeof(theirs));
+	return length > 0 && length == readlink("/proc/self/exe", ours, sizeof(ours)) &&
+		memcmp(theirs, ours, length) == 0;
+}
+
 void
 pgq_relaunch(void)
 {
@@ -303,6 +339,10 @@ pgq_relaunch(void)
 		errno = ENOEXEC;
 		return;
 	}
+
+	/* what died in the last life must not look like a crash in the next one */
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
 	close_on_exec();
 	forget_signals();
 	(void) execv(my_exec_path, arguments);
@@ -328,21 +368,14 @@ close_on_exec(void)
 
 /*
  * Signals of the last life, those of our dead children above all, are not for the
- * next one.  All stay blocked until it has its own handlers; a shutdown that an
+ * next one.  All are blocked until it has its own handlers; a shutdown that an
  * operator asked for in the meantime is pending and reaches it then.
  */
 static void
 forget_signals(void)
 {
 	static const int forgotten[] = {SIGCHLD, SIGUSR1, SIGUSR2, SIGHUP, SIGALRM};
-	sigset_t	all;
-
-	(void) sigfillset(&all);
-	(void) sigprocmask(SIG_SETMASK, &all, NULL);
 
 	for (int i = 0; i < (int) lengthof(forgotten); i++)
-	{
-		(void) signal(forgotten[i], SIG_IGN);
-		(void) signal(forgotten[i], SIG_DFL);
-	}
+		pgq_relaunch_forget_signal(forgotten[i]);
 }

@@ -15,7 +15,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/wait.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "access/xlog.h"
@@ -26,7 +26,9 @@
 #include "postmaster/syslogger.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
+#include "utils/guc.h"
 
+#include "notify.h"
 #include "relaunch.h"
 #include "restart.h"
 #include "walfiles.h"
@@ -48,6 +50,7 @@ typedef struct RestartHistory
 /* Copied out of shared memory before it goes away; only the postmaster's copy counts. */
 static PgqRestartMode exit_mode = PGQ_RESTART_NONE;
 static TimeLineID exit_forget_above = 0;
+static bool exit_has_served = false;
 
 static RestartHistory restarts;
 
@@ -60,13 +63,11 @@ static uint32 exit_signals_sent = 0;
 static const int shutdown_signals[] = {SIGTERM, SIGINT, SIGQUIT};
 static struct sigaction server_actions[lengthof(shutdown_signals)];
 
-/* While we stop in order to start again systemd must not hear of it. */
-static char *notify_socket = NULL;
-
 static emit_log_hook_type prev_emit_log_hook = NULL;
 
 static void note_request(int code, Datum arg);
 static void restart_in_place(int code, Datum arg);
+static void keep_external_pid_file(void);
 static bool count_restart(void);
 static void forget_timelines(TimeLineID keep);
 static void shutdown_log_hook(ErrorData *edata);
@@ -159,6 +160,7 @@ note_request(int code, Datum arg)
 	exit_mode = (PgqRestartMode) pg_atomic_read_u32(&pgq_shared->restart_mode);
 	exit_signals_sent = pg_atomic_read_u32(&pgq_shared->restart_signals);
 	exit_forget_above = (TimeLineID) pg_atomic_read_u64(&pgq_shared->forget_above);
+	exit_has_served = pg_atomic_read_u32(&pgq_shared->has_served) != 0;
 }
 
 /*
@@ -170,9 +172,17 @@ restart_in_place(int code, Datum arg)
 	char		history[64];
 
 	(void) arg;
-	if (MyProcPid != PostmasterPid || getpid() != PostmasterPid ||
-		exit_mode == PGQ_RESTART_NONE || (uint32) signals_received > exit_signals_sent)
+	if (MyProcPid != PostmasterPid || getpid() != PostmasterPid)
 		return;
+
+	/* from here on a shutdown request waits for the next life: no handler may swallow it */
+	pgq_relaunch_block_signals();
+	if (exit_mode == PGQ_RESTART_NONE || (uint32) signals_received > exit_signals_sent)
+		return;
+
+	/* one of ours that came too late to be received must not stop the next life */
+	if ((uint32) signals_received < exit_signals_sent)
+		pgq_relaunch_forget_signal(exit_mode == PGQ_RESTART_IMMEDIATE ? SIGQUIT : SIGINT);
 
 	/* a startup process that fails early ends the postmaster while others still live */
 	if (code != 0)
@@ -188,20 +198,37 @@ restart_in_place(int code, Datum arg)
 	snprintf(history, sizeof(history), "%d " INT64_FORMAT " %d",
 			 restarts.count, restarts.since, Logging_collector ? 1 : restarts.collected);
 	(void) setenv(RESTARTS_VARIABLE, history, 1);
-	if (notify_socket != NULL)
-		(void) setenv("NOTIFY_SOCKET", notify_socket, 1);
+	pgq_notify_unmute();
+	keep_external_pid_file();
 
 	pgq_relaunch();
 	ereport(LOG,
 			(errmsg("quorum: could not start \"%s\" again: %m", my_exec_path)));
 }
 
+/*
+ * The server has removed external_pid_file by now and writes it again when its ports are
+ * open, which is much later when there is something to rewind.
+ */
+static void
+keep_external_pid_file(void)
+{
+	FILE	   *file = external_pid_file ? fopen(external_pid_file, "w") : NULL;
+
+	if (file == NULL)
+		return;
+	fprintf(file, "%d\n", MyProcPid);
+	fclose(file);
+	(void) chmod(external_pid_file, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH);
+}
+
+/* A life that has served is no sign of anything wrong, however short it was. */
 static bool
 count_restart(void)
 {
 	int64		now = (int64) pgq_now_boot();
 
-	if (restarts.count == 0 || now - restarts.since > RESTARTS_WINDOW_US)
+	if (restarts.count == 0 || exit_has_served || now - restarts.since > RESTARTS_WINDOW_US)
 	{
 		restarts.count = 0;
 		restarts.since = now;
@@ -233,16 +260,12 @@ forget_timelines(TimeLineID keep)
 static void
 shutdown_log_hook(ErrorData *edata)
 {
-	if (MyProcPid == PostmasterPid && edata->message_id != NULL && notify_socket == NULL &&
+	if (MyProcPid == PostmasterPid && edata->message_id != NULL &&
 		(strcmp(edata->message_id, "received fast shutdown request") == 0 ||
 		 strcmp(edata->message_id, "received immediate shutdown request") == 0) &&
 		pgq_shared != NULL &&
-		pg_atomic_read_u32(&pgq_shared->restart_mode) != PGQ_RESTART_NONE &&
-		getenv("NOTIFY_SOCKET") != NULL)
-	{
-		notify_socket = strdup(getenv("NOTIFY_SOCKET"));
-		(void) unsetenv("NOTIFY_SOCKET");
-	}
+		pg_atomic_read_u32(&pgq_shared->restart_mode) != PGQ_RESTART_NONE)
+		pgq_notify_mute();
 	if (prev_emit_log_hook)
 		prev_emit_log_hook(edata);
 }

@@ -18,6 +18,7 @@
  * rewound		on its way back.
  * placed		back.  The server boots; streaming proves it (H65), then the journal goes.
  * failed		whole, no rewind for now.
+ * hopeless		whole, but no rewind can help: a clone can.
  * needs-clone	of no use: a copy is made (clone.c), which then counts as rewound.
  *
  * Rules: R11, R14, S8, H63-H71.
@@ -39,11 +40,12 @@
 
 #include "compat.h"
 #include "clone.h"
-#include "guc.h"
 #include "journal.h"
+#include "outside.h"
 #include "parking.h"
 #include "program.h"
 #include "rewind.h"
+#include "rewind_run.h"
 #include "rollback.h"
 #include "source.h"
 #include "state.h"
@@ -52,36 +54,33 @@
 #define SEGMENTS_KEPT_MAX 128	/* so that an interrupted rewind can be repeated */
 #define READY_MS		30000	/* for the leader's first checkpoint */
 #define READY_POLL_MS	100
+#define SILENT_MAX		3		/* a question that gets no answer is asked again */
+#define SILENT_MS		500
 #define RERUNS_MAX		5		/* of a rewind that was interrupted, in one boot */
 #define LEADER_POLL_MS	1000
 #define LEADER_SAY_MS	30000
 
-/* What pg_rewind has said so far. */
-typedef struct Told
-{
-	bool		nothing_to_do;
-	bool		writing;		/* from here on the target is changed */
-	char		error[QUORUM_REASON_SIZE];
-} Told;
-
 static emit_log_hook_type previous_log_hook = NULL;
+
+/* Of the source, when it was asked for it last. */
+static char source_history[PGQ_SOURCE_HISTORY_SIZE];
 
 static void startup_log_hook(ErrorData *edata);
 static void carry_out(PgqJournal *journal, const QuorumHardState *hard);
+static bool needs_no_clone(PgqJournal *journal);
 static bool examine(PgqJournal *journal);
 static bool find_fork(PgqJournal *journal, char *why);
-static bool source_leads(const PgqJournal *journal, char *why);
+static bool source_leads(const PgqJournal *journal, bool for_rewind, char *why);
 static bool park(PgqJournal *journal);
 static void rewind_parked(PgqJournal *journal, const QuorumHardState *hard);
+static void not_begun(PgqJournal *journal, const PgqRewindTold *told);
 static void wait_for_source(PgqJournal *journal, const QuorumHardState *hard);
 static bool someone_else_leads(const PgqJournal *journal, const QuorumHardState *hard,
 							   char *why);
 static void replace(PgqJournal *journal, const QuorumHardState *hard);
 static void place(PgqJournal *journal);
-static bool run_pg_rewind(const PgqJournal *journal, Told *told);
-static void note_line(const char *line, void *arg);
 static bool shut_down_cleanly(void);
-static void give_up(PgqJournal *journal, const char *why);
+static void give_up(PgqJournal *journal, PgqRewindPhase phase, const char *why);
 static void enter(PgqJournal *journal, PgqRewindPhase phase);
 static void remove_socket_locks(int code, Datum arg);
 pg_noreturn static void refuse_to_start(const char *why);
@@ -99,7 +98,8 @@ pgq_rewind_boot(void)
 
 	if (!pgq_journal_read(&journal))
 		refuse_to_start("the journal of a rewind is damaged");
-	if (journal.phase == PGQ_REWIND_NONE || journal.phase == PGQ_REWIND_FAILED)
+	if (journal.phase == PGQ_REWIND_NONE || journal.phase == PGQ_REWIND_FAILED ||
+		journal.phase == PGQ_REWIND_HOPELESS)
 		return;
 
 	whole = journal.phase == PGQ_REWIND_REQUESTED || journal.phase == PGQ_REWIND_PLACED;
@@ -189,7 +189,10 @@ carry_out(PgqJournal *journal, const QuorumHardState *hard)
 	if (journal->phase == PGQ_REWIND_REWOUND)
 		place(journal);
 	if (journal->phase == PGQ_REWIND_PLACED)
+	{
+		pgq_outside_clean();
 		pgq_parking_clean();
+	}
 }
 
 static void
@@ -200,20 +203,51 @@ replace(PgqJournal *journal, const QuorumHardState *hard)
 	ereport(LOG,
 			(errmsg("quorum: this node needs a new copy of the leader's data: %s",
 					journal->reason)));
-	if (!pgq_auto_clone)
-		refuse_to_start(journal->reason);
+	if (!pgq_clone_possible(why))
+	{
+		char		needs[2 * QUORUM_REASON_SIZE];
+
+		snprintf(needs, sizeof(needs), "needs a clone: %s; %s", journal->reason, why);
+		refuse_to_start(needs);
+	}
 
 	/* a whole data directory, whose rewinds have failed before they began */
-	if (journal->fork.tli == 0 && access(PGQ_PARKED_DATA, F_OK) != 0 && find_fork(journal, why))
+	if (journal->fork.tli == 0 && access(PGQ_PARKED_DATA, F_OK) != 0 &&
+		source_leads(journal, true, why) && find_fork(journal, why))
 	{
+		if (needs_no_clone(journal))
+			return;
 		(void) pgq_parking_save(journal->fork.lsn, journal->end.lsn);
 		enter(journal, PGQ_REWIND_NEEDS_CLONE);
 	}
 
 	/* nothing to move when the data are aside already */
-	if (!pgq_parking_away() || !pgq_clone(journal, hard))
+	if (!pgq_parking_away())
+		refuse_to_start("the data could not be moved aside");
+	if (!pgq_clone(journal, hard))
+	{
+		enter(journal, PGQ_REWIND_NEEDS_CLONE);
 		refuse_to_start(journal->reason);
+	}
+	journal->cloned = true;
 	enter(journal, PGQ_REWIND_REWOUND);
+}
+
+/*
+ * H57: its log is part of the leader's, which was thought to have removed what comes next.
+ * If it has it after all, the node streams as it is.
+ */
+static bool
+needs_no_clone(PgqJournal *journal)
+{
+	static PgqSource source;
+
+	if (journal->fork.tli != journal->end.tli || journal->end.lsn > journal->fork.lsn ||
+		!pgq_source_make(&source, journal->source_host, journal->source_port) ||
+		!pgq_source_has_wal(&source, journal->term, journal->end.tli, journal->end.lsn))
+		return false;
+	give_up(journal, PGQ_REWIND_FAILED, "the leader has the WAL that it needs");
+	return true;
 }
 
 /* Nothing has been touched yet: whatever is wrong, the server can boot as it is. */
@@ -224,26 +258,21 @@ examine(PgqJournal *journal)
 
 	if (!shut_down_cleanly())
 		strlcpy(why, "the server was not shut down cleanly", sizeof(why));
-	else if (source_leads(journal, why) && find_fork(journal, why))
+	else if (source_leads(journal, true, why) && find_fork(journal, why) && pgq_outside_fits(why))
 		return true;
-	give_up(journal, why);
+	give_up(journal, PGQ_REWIND_FAILED, why);
 	return false;
 }
 
-/* Where our log left the leader's. */
+/* Where our log left that of the leader, which has been asked. */
 static bool
 find_fork(PgqJournal *journal, char *why)
 {
-	static PgqSource source;
-	static char text[PGQ_SOURCE_HISTORY_SIZE];
 	static PgqHistory theirs;
 	static PgqHistory ours;
 
-	if (!pgq_source_make(&source, journal->source_host, journal->source_port) ||
-		(journal->term > 1 && !pgq_source_read_history(&source, journal->term, text, why)))
-		return false;
 	strlcpy(why, "the histories of the two logs cannot be compared", QUORUM_REASON_SIZE);
-	if (!pgq_history_parse(&theirs, journal->term, text, strlen(text)) ||
+	if (!pgq_history_parse(&theirs, journal->term, source_history, strlen(source_history)) ||
 		!pgq_history_load(&ours, journal->end.tli))
 		return false;
 	for (int i = 0; i < theirs.count && i < ours.count; i++)
@@ -262,11 +291,12 @@ find_fork(PgqJournal *journal, char *why)
 }
 
 static bool
-source_leads(const PgqJournal *journal, char *why)
+source_leads(const PgqJournal *journal, bool for_rewind, char *why)
 {
 	static PgqSource source;
-	PgqSourceAnswer answer = PGQ_SOURCE_SILENT;
-	QuorumTerm	term = 0;
+	PgqSourceFacts facts = {.history = for_rewind ? source_history : NULL};
+	PgqSourceAnswer answer;
+	int			silent = 0;
 
 	if (!pgq_source_make(&source, journal->source_host, journal->source_port))
 	{
@@ -275,12 +305,19 @@ source_leads(const PgqJournal *journal, char *why)
 	}
 	for (int waited = 0; waited < READY_MS; waited += READY_POLL_MS)
 	{
-		answer = pgq_source_ask(&source, &term, why);
+		pgq_outside_ask(&facts);
+		answer = pgq_source_ask(&source, &facts, why);
 		if (answer == PGQ_SOURCE_SILENT)
-			return false;
-		if (term != journal->term)
 		{
-			snprintf(why, QUORUM_REASON_SIZE, "%s leads term %u now", journal->source_name, term);
+			if (++silent == SILENT_MAX)
+				return false;
+			pgq_program_pause(SILENT_MS);
+			continue;
+		}
+		if (facts.term != journal->term)
+		{
+			snprintf(why, QUORUM_REASON_SIZE, "%s leads term %u now", journal->source_name,
+					 facts.term);
 			return false;
 		}
 		if (answer == PGQ_SOURCE_LEADS)
@@ -309,7 +346,7 @@ park(PgqJournal *journal)
 		begin = Min(journal->fork.lsn, end - most);
 	if (!pgq_parking_save(begin, end + wal_segment_size))
 	{
-		give_up(journal, "its WAL could not be copied aside");
+		give_up(journal, PGQ_REWIND_FAILED, "its WAL could not be copied aside");
 		return false;
 	}
 	enter(journal, PGQ_REWIND_PARKING);
@@ -319,14 +356,14 @@ park(PgqJournal *journal)
 	/* a mount point inside the data directory, for example */
 	if (!pgq_parking_back())
 		refuse_to_start("the data could be moved neither aside nor back");
-	give_up(journal, "its data could not be moved aside");
+	give_up(journal, PGQ_REWIND_FAILED, "its data could not be moved aside");
 	return false;
 }
 
 static void
 rewind_parked(PgqJournal *journal, const QuorumHardState *hard)
 {
-	Told		told;
+	PgqRewindTold told;
 
 	for (int i = 0; i < RERUNS_MAX; i++)
 	{
@@ -337,24 +374,45 @@ rewind_parked(PgqJournal *journal, const QuorumHardState *hard)
 				return;
 		}
 		memset(&told, 0, sizeof(told));
-		if (run_pg_rewind(journal, &told) && !told.nothing_to_do)
+		if (pgq_rewind_run(journal, &told) && !told.nothing_to_do)
 		{
 			enter(journal, PGQ_REWIND_REWOUND);
 			return;
 		}
 
-		/* the first run of a whole directory, and it did not begin */
+		/* the first run of a whole directory, and it did not begin; or it was killed before */
 		if (!told.writing && journal->reason[0] == '\0')
 		{
-			if (!pgq_parking_back())
-				refuse_to_start("the data could not be moved back");
-			give_up(journal, told.nothing_to_do ? "pg_rewind saw nothing to rewind" : told.error);
+			if (told.error[0] == '\0' && !told.nothing_to_do)
+				continue;
+			not_begun(journal, &told);
 			return;
 		}
-		strlcpy(journal->reason, told.error, sizeof(journal->reason));
+		strlcpy(journal->reason, told.error[0] != '\0' ? told.error : "pg_rewind was ended",
+				sizeof(journal->reason));
 		enter(journal, PGQ_REWIND_REWINDING);
+		if (told.hopeless)
+			break;
 	}
 	enter(journal, PGQ_REWIND_NEEDS_CLONE);
+}
+
+/* The data are aside, and whole. */
+static void
+not_begun(PgqJournal *journal, const PgqRewindTold *told)
+{
+	char		why[QUORUM_REASON_SIZE];
+
+	if (told->hopeless && pgq_clone_possible(why))
+	{
+		strlcpy(journal->reason, told->error, sizeof(journal->reason));
+		enter(journal, PGQ_REWIND_NEEDS_CLONE);
+		return;
+	}
+	if (!pgq_parking_back())
+		refuse_to_start("the data could not be moved back");
+	give_up(journal, told->hopeless ? PGQ_REWIND_HOPELESS : PGQ_REWIND_FAILED,
+			told->nothing_to_do ? "pg_rewind saw nothing to rewind" : told->error);
 }
 
 /*
@@ -372,7 +430,7 @@ wait_for_source(PgqJournal *journal, const QuorumHardState *hard)
 		strlcpy(journal->reason, "the rewind was interrupted", sizeof(journal->reason));
 		enter(journal, PGQ_REWIND_REWINDING);
 	}
-	while (!source_leads(journal, why))
+	while (!source_leads(journal, false, why))
 	{
 		if (someone_else_leads(journal, hard, journal->reason))
 		{
@@ -399,16 +457,16 @@ someone_else_leads(const PgqJournal *journal, const QuorumHardState *hard, char 
 	for (int i = 0; i < hard->members.count; i++)
 	{
 		const QuorumMember *member = &hard->members.members[i];
-		QuorumTerm	term = 0;
+		PgqSourceFacts facts = {0};
 
 		if (member->id == hard->node_id || member->pg_port == 0 ||
 			!pgq_source_make(&source, member->host, member->pg_port) ||
-			pgq_source_ask(&source, &term, answer) == PGQ_SOURCE_SILENT ||
-			term <= journal->term)
+			pgq_source_ask(&source, &facts, answer) == PGQ_SOURCE_SILENT ||
+			facts.term <= journal->term)
 			continue;
 		snprintf(why, QUORUM_REASON_SIZE,
 				 "the rewind was interrupted, then %s became the leader of term %u",
-				 member->name, term);
+				 member->name, facts.term);
 		return true;
 	}
 	return false;
@@ -417,7 +475,7 @@ someone_else_leads(const PgqJournal *journal, const QuorumHardState *hard, char 
 static void
 place(PgqJournal *journal)
 {
-	if (!pgq_parking_back())
+	if (!pgq_outside_place() || !pgq_parking_back())
 		refuse_to_start("the rewound data could not be moved back");
 	if (journal->fork.tli != 0)
 		pgq_rollback_keep(journal);
@@ -425,47 +483,6 @@ place(PgqJournal *journal)
 
 	/* the server has read the file that was here when it began to start */
 	LocalProcessControlFile(true);
-}
-
-/* ---- pg_rewind ---------------------------------------------------------------- */
-
-static bool
-run_pg_rewind(const PgqJournal *journal, Told *told)
-{
-	static PgqSource source;
-	const char *arguments[] = {"--no-ensure-shutdown", "--no-sync", "--progress",
-	"-D", PGQ_PARKED_DATA, "--source-server", source.conninfo, NULL};
-	TimestampTz start = GetCurrentTimestamp();
-
-	if (!pgq_source_make(&source, journal->source_host, journal->source_port))
-		strlcpy(told->error, "quorum.conninfo cannot be used", sizeof(told->error));
-	else if (pgq_program_run("pg_rewind", arguments,
-							 source.secret[0] != '\0' ? source.secret : NULL, note_line, told) &&
-			 pgq_parking_sync())
-	{
-		ereport(LOG,
-				(errmsg("quorum: pg_rewind took %.1f s",
-						TimestampDifferenceMilliseconds(start, GetCurrentTimestamp()) / 1000.0)));
-		return true;
-	}
-	if (told->error[0] == '\0')
-		strlcpy(told->error, "pg_rewind failed", sizeof(told->error));
-	return false;
-}
-
-static void
-note_line(const char *line, void *arg)
-{
-	Told	   *told = arg;
-	const char *text = strncmp(line, "pg_rewind: ", 11) == 0 ? line + 11 : line;
-
-	if (strncmp(text, "no rewind required", 18) == 0)
-		told->nothing_to_do = true;
-	else if (strncmp(text, "need to copy", 12) == 0)
-		told->writing = true;
-	else if (strncmp(text, "error: ", 7) == 0 || strncmp(text, "fatal: ", 7) == 0)
-		snprintf(told->error, sizeof(told->error), "pg_rewind: %s", text + 7);
-	ereport(LOG, (errmsg("quorum: pg_rewind: %s", text)));
 }
 
 static bool
@@ -484,13 +501,13 @@ shut_down_cleanly(void)
 
 /* The data directory is whole: the server boots as the standby it was. */
 static void
-give_up(PgqJournal *journal, const char *why)
+give_up(PgqJournal *journal, PgqRewindPhase phase, const char *why)
 {
 	strlcpy(journal->reason, why, sizeof(journal->reason));
 	ereport(LOG,
 			(errmsg("quorum: this node was not rewound: %s", why),
 			 errdetail("Attempt %d in term %u.", journal->attempts, journal->term)));
-	enter(journal, PGQ_REWIND_FAILED);
+	enter(journal, phase);
 	pgq_parking_clean();
 }
 

@@ -20,9 +20,9 @@ extern bool pgq_rewind_unverified(void);
 
 /*
  * From the worker, when this node acknowledges WAL of the accepted term: the rewind is
- * over, the journal goes.  Milliseconds since it was asked for; < 0 when there was none.
+ * over, the journal goes, log and history tell of it.
  */
-extern double pgq_rewind_verified(QuorumTerm term);
+extern void pgq_rewind_verified(QuorumTerm term);
 
 /*
  * From _PG_init of the postmaster, before anything reads the data directory: carry out

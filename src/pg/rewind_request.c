@@ -3,7 +3,9 @@
  *	  In the worker: how a rewind is asked for, and how it is known to have helped.
  *
  * It does not carry it out: the next boot does (rewind.c).  A rewind that failed is tried
- * again, later and later; when it has failed too often in one term a clone is asked for.
+ * again, later and later; when it has failed too often in one term, or cannot help, a clone
+ * is asked for.  Where none may be made the server stays up as it is: every attempt is a
+ * restart, so there is no more than one an hour then.
  *
  * Rules: R11, R14, H65 (streaming proves it, not pg_rewind's word), H68.
  */
@@ -16,14 +18,24 @@
 #include "utils/timestamp.h"
 
 #include "clone.h"
+#include "history.h"
 #include "journal.h"
 #include "parking.h"
 #include "program.h"
 #include "rewind.h"
+#include "rollback.h"
 
-#define ATTEMPTS_MAX	3		/* in a term at once; then one a minute */
+#define ATTEMPTS_MAX	3		/* rewinds in a term; then a clone */
 #define RETRY_MS		2000	/* after the first attempt that failed; doubled each time */
-#define RETRY_MS_MAX	60000
+#define CLONE_MS		20000	/* after the last rewind, before a clone */
+#define HOPELESS_MS		3600000 /* between two attempts where no clone may be made */
+
+static bool wal_is_missing(void);
+static bool clone_instead(PgqJournal *journal, const PgqJournal *last, QuorumTerm term,
+						  char *why);
+static bool attempt_again(PgqJournal *journal, const PgqJournal *last, char *why);
+
+static void tell(const PgqJournal *journal, QuorumTerm term, double ms);
 
 bool
 pgq_rewind_request(const QuorumMember *source, QuorumTerm term, char *why)
@@ -52,29 +64,13 @@ pgq_rewind_request(const QuorumMember *source, QuorumTerm term, char *why)
 		return false;
 
 	memset(&journal, 0, sizeof(journal));
+	journal.phase = PGQ_REWIND_REQUESTED;
 	journal.attempts = 1;
 	journal.asked_at = GetCurrentTimestamp();
-	if (last.phase != PGQ_REWIND_NONE && last.term == term)
-	{
-		int			wait_ms = Min(RETRY_MS << Min(last.attempts - 1, 10), RETRY_MS_MAX);
-
-		if (last.attempts >= ATTEMPTS_MAX)
-			wait_ms = RETRY_MS_MAX;
-		if (!TimestampDifferenceExceeds(last.asked_at, journal.asked_at, wait_ms))
-		{
-			strlcpy(why, last.phase == PGQ_REWIND_FAILED ? last.reason :
-					"the last rewind did not help", QUORUM_REASON_SIZE);
-			return false;
-		}
-		journal.attempts = last.attempts + 1;
-	}
-	journal.phase = PGQ_REWIND_REQUESTED;
-	if (journal.attempts > ATTEMPTS_MAX && pgq_clone_possible(why))
-	{
-		journal.phase = PGQ_REWIND_NEEDS_CLONE;
-		snprintf(journal.reason, sizeof(journal.reason), "%d rewinds failed: %.100s",
-				 last.attempts, last.reason);
-	}
+	if (wal_is_missing() ? !clone_instead(&journal, &last, term, why) :
+		(last.phase != PGQ_REWIND_NONE && last.term == term &&
+		 !attempt_again(&journal, &last, why)))
+		return false;
 	journal.term = term;
 	journal.source = source->id;
 	strlcpy(journal.source_name, source->name, sizeof(journal.source_name));
@@ -88,6 +84,70 @@ pgq_rewind_request(const QuorumMember *source, QuorumTerm term, char *why)
 	}
 	requested = true;
 	pgq_request_restart(PGQ_RESTART_FAST, "its log is not part of the leader's, it has to be rewound");
+	return true;
+}
+
+/* H57: has the walreceiver been told that what comes next is gone? */
+static bool
+wal_is_missing(void)
+{
+	bool		missing;
+
+	SpinLockAcquire(&pgq_shared->stream_mutex);
+	missing = pgq_shared->stream.wal_missing;
+	SpinLockRelease(&pgq_shared->stream_mutex);
+	return missing;
+}
+
+/* Its log is right, only too short for this leader: no rewind would help. */
+static bool
+clone_instead(PgqJournal *journal, const PgqJournal *last, QuorumTerm term, char *why)
+{
+	if (!pgq_clone_possible(why))
+		return false;
+	if (last->phase != PGQ_REWIND_NONE && last->term == term &&
+		!TimestampDifferenceExceeds(last->asked_at, journal->asked_at, CLONE_MS))
+	{
+		strlcpy(why, last->reason, QUORUM_REASON_SIZE);
+		return false;
+	}
+	journal->phase = PGQ_REWIND_NEEDS_CLONE;
+	strlcpy(journal->reason, "its leader has removed the WAL that comes next",
+			sizeof(journal->reason));
+	return true;
+}
+
+/* After one that failed in this term: is it time for another one, or for a clone? */
+static bool
+attempt_again(PgqJournal *journal, const PgqJournal *last, char *why)
+{
+	bool		hopeless = last->phase == PGQ_REWIND_HOPELESS;
+	bool		clone = hopeless || last->attempts >= ATTEMPTS_MAX;
+	char		no_clone[QUORUM_REASON_SIZE] = "";
+	int			wait_ms = RETRY_MS << Min(last->attempts - 1, ATTEMPTS_MAX);
+
+	if (clone && !pgq_clone_possible(no_clone))
+		wait_ms = HOPELESS_MS;
+	else if (clone)
+		wait_ms = hopeless ? 0 : CLONE_MS;
+	if (wait_ms > 0 && !TimestampDifferenceExceeds(last->asked_at, journal->asked_at, wait_ms))
+	{
+		const char *reason = last->phase == PGQ_REWIND_FAILED || hopeless ? last->reason :
+			"the last rewind did not help";
+
+		if (no_clone[0] != '\0')
+			snprintf(why, QUORUM_REASON_SIZE, "needs a clone: %.110s; %.60s", reason, no_clone);
+		else
+			strlcpy(why, reason, QUORUM_REASON_SIZE);
+		return false;
+	}
+	journal->attempts = last->attempts + 1;
+	if (clone && no_clone[0] == '\0')
+	{
+		journal->phase = PGQ_REWIND_NEEDS_CLONE;
+		snprintf(journal->reason, sizeof(journal->reason), "%d rewind%s failed: %.100s",
+				 last->attempts, last->attempts == 1 ? "" : "s", last->reason);
+	}
 	return true;
 }
 
@@ -107,21 +167,47 @@ pgq_rewind_unverified(void)
 	return known > 0;
 }
 
-double
+void
 pgq_rewind_verified(QuorumTerm term)
 {
 	PgqJournal	journal;
 	long		seconds;
 	int			microseconds;
-	double		elapsed_ms;
 
-	(void) term;
 	if (!pgq_rewind_unverified() || !pgq_journal_read(&journal))
-		return -1;
+		return;
 	TimestampDifference(journal.asked_at, GetCurrentTimestamp(), &seconds, &microseconds);
-	elapsed_ms = seconds * 1000.0 + microseconds / 1000.0;
 	pgq_parking_clean();
 	(void) unlink(PGQ_REWIND_LOCK);
 	pgq_journal_remove();
-	return elapsed_ms;
+	tell(&journal, term, seconds * 1000.0 + microseconds / 1000.0);
+}
+
+/* What it cost: the log of this node between the fork and its end. */
+static void
+tell(const PgqJournal *journal, QuorumTerm term, double ms)
+{
+	static PgqRollback rollback;
+	const char *event = journal->cloned ? "cloned" : "rewound";
+	char		lost[PGQ_HISTORY_DETAIL_SIZE];
+	char		id[PGQ_ROLLBACK_ID_SIZE];
+
+	pgq_rollback_id(journal, id);
+	if (journal->fork.tli == 0)
+		strlcpy(lost, "where its log had left the leader's is not known", sizeof(lost));
+	else if (journal->fork.tli == journal->end.tli && journal->end.lsn <= journal->fork.lsn)
+		strlcpy(lost, "nothing of its log was lost", sizeof(lost));
+	else if (pgq_rollback_read(id, &rollback) && rollback.commits >= 0)
+		snprintf(lost, sizeof(lost),
+				 "lost " INT64_FORMAT " commits, " UINT64_FORMAT " bytes from %X/%X to %X/%X, kept as %s",
+				 rollback.commits, journal->end.lsn - journal->fork.lsn,
+				 LSN_FORMAT_ARGS(journal->fork.lsn), LSN_FORMAT_ARGS(journal->end.lsn), id);
+	else
+		snprintf(lost, sizeof(lost), "lost " UINT64_FORMAT " bytes from %X/%X to %X/%X, not kept",
+				 journal->end.lsn - journal->fork.lsn,
+				 LSN_FORMAT_ARGS(journal->fork.lsn), LSN_FORMAT_ARGS(journal->end.lsn));
+	ereport(LOG,
+			(errmsg("quorum: %s and following in term %u, %.0f ms", event, term, ms),
+			 errdetail("Against %s (%u): %s.", journal->source_name, journal->source, lost)));
+	pgq_history_tell(event, term, journal->source_name, lost, ms);
 }

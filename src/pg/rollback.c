@@ -1,13 +1,10 @@
 /*
  * rollback.c
- *	  Keeps what a rewind takes out of this node's log, with a list to read.
+ *	  Keeps what a rewind takes out of this node's log, within limits of size and age.
  *
  * It is the WAL from the fork to the end: transactions that were committed here, but
- * acknowledged to nobody, and transactions that were under way.  Nothing reads it again:
- * the list is for a person, who may find more with pg_waldump.
- *
- * Relations are told by number (tablespace/database/relation), as the WAL knows no names;
- * counts are those of heap records, so what an UPDATE or a COPY did is told by rows.
+ * acknowledged to nobody, and transactions that were under way.  Nothing is decided from
+ * it: it is for a person, who finds a list (rollback_list.c), and more with pg_waldump.
  */
 #include "postgres.h"
 
@@ -24,59 +21,44 @@
 
 #include "guc.h"
 #include "parking.h"
-#include "program.h"
 #include "rollback.h"
 
-#define LINES_MAX		100000	/* of a list: then it says that there is more */
-#define TALLIES_MAX		4096	/* (transaction, relation) pairs not yet told */
 #define ROLLBACKS_MAX	1000
+#define TRIM_INTERVAL_US	(60 * UINT64CONST(1000000))	/* between two looks of the worker */
 
-/* What one transaction did to one relation. */
-typedef struct Tally
-{
-	unsigned int xid;
-	unsigned int tablespace;
-	unsigned int database;
-	unsigned int relation;
-	unsigned int inserted;
-	unsigned int updated;
-	unsigned int deleted;
-} Tally;
+/* Every name begins with the time, so that their order is that of the rewinds. */
+#define STAMP_FORMAT	"%Y%m%dT%H%M%SZ"
 
-typedef struct RollbackList
-{
-	FILE	   *file;
-	int			lines;
-	int			count;			/* of tallies */
-	bool		overflow;
-	char		error[256];
-	Tally		tallies[TALLIES_MAX];
-} RollbackList;
-
-static bool make_directory(const PgqJournal *journal, char *path);
+static bool make_directory(const char *path);
 static bool move_wal(const PgqJournal *journal, const char *path);
-static void write_list(const PgqJournal *journal, const char *path);
-static void write_about(const PgqJournal *journal, const char *path);
-static void note_record(const char *line, void *arg);
-static void count_rows(RollbackList *list, unsigned int xid, const char *description);
-static Tally *find_tally(RollbackList *list, unsigned int xid, const char *relation);
-static void tell_transaction(RollbackList *list, unsigned int xid, const char *lsn,
-							 const char *fate);
-static void tell_rest(RollbackList *list);
+static void write_about(const PgqJournal *journal, const char *path,
+						const PgqRollback *rollback);
+static bool read_about(FILE *file, PgqRollback *rollback);
+static bool find_victim(char *path);
+static bool is_old(const char *name);
+static bool remove_one_file(const char *path);
 static int64 size_of(const char *path);
 static int	compare_names(const void *a, const void *b);
+
+/* ---- in the postmaster, after a rewind ------------------------------------------------- */
 
 void
 pgq_rollback_keep(const PgqJournal *journal)
 {
+	static PgqRollback rollback;
 	char		path[MAXPGPATH];
 
-	if (pgq_rollback_keep_size == 0 || !make_directory(journal, path))
+	/* a clone of a node that had fallen behind takes nothing out */
+	if (journal->end.tli == journal->fork.tli && journal->end.lsn <= journal->fork.lsn)
 		return;
-	if (move_wal(journal, path))
+
+	memset(&rollback, 0, sizeof(rollback));
+	pgq_rollback_id(journal, rollback.id);
+	snprintf(path, sizeof(path), PGQ_ROLLBACK_DIR "/%s", rollback.id);
+	if (pgq_rollback_keep_size > 0 && make_directory(path) && move_wal(journal, path))
 	{
-		write_list(journal, path);
-		write_about(journal, path);
+		pgq_rollback_write_list(journal, path, &rollback);
+		write_about(journal, path, &rollback);
 		(void) fsync_fname_ext(path, true, false, LOG);
 		ereport(LOG,
 				(errmsg("quorum: what this node held from %X/%X of timeline %u on is kept in \"%s\"",
@@ -86,26 +68,29 @@ pgq_rollback_keep(const PgqJournal *journal)
 }
 
 /* One for each rewind: a repeated one finds its directory again. */
-static bool
-make_directory(const PgqJournal *journal, char *path)
+void
+pgq_rollback_id(const PgqJournal *journal, char *id)
 {
-	pg_time_t	asked = timestamptz_to_time_t(journal->asked_at);
+	time_t		asked = (time_t) timestamptz_to_time_t(journal->asked_at);
 	struct tm	utc;
 	char		stamp[32];
 
-	(void) gmtime_r((time_t *) &asked, &utc);
-	(void) strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &utc);
-	snprintf(path, MAXPGPATH, PGQ_ROLLBACK_DIR "/%s-%u-%X_%08X", stamp, journal->fork.tli,
+	(void) gmtime_r(&asked, &utc);
+	(void) strftime(stamp, sizeof(stamp), STAMP_FORMAT, &utc);
+	snprintf(id, PGQ_ROLLBACK_ID_SIZE, "%s-%u-%X_%08X", stamp, journal->fork.tli,
 			 LSN_FORMAT_ARGS(journal->fork.lsn));
-	if ((mkdir(PGQ_ROLLBACK_DIR, pg_dir_create_mode) != 0 && errno != EEXIST) ||
-		(mkdir(path, pg_dir_create_mode) != 0 && errno != EEXIST))
-	{
-		ereport(LOG,
-				(errcode_for_file_access(),
-				 errmsg("could not create directory \"%s\": %m", path)));
-		return false;
-	}
-	return true;
+}
+
+static bool
+make_directory(const char *path)
+{
+	if ((mkdir(PGQ_ROLLBACK_DIR, pg_dir_create_mode) == 0 || errno == EEXIST) &&
+		(mkdir(path, pg_dir_create_mode) == 0 || errno == EEXIST))
+		return true;
+	ereport(LOG,
+			(errcode_for_file_access(),
+			 errmsg("could not create directory \"%s\": %m", path)));
+	return false;
 }
 
 static bool
@@ -144,8 +129,10 @@ move_wal(const PgqJournal *journal, const char *path)
 	return moved;
 }
 
+/* ---- "about" --------------------------------------------------------------------------- */
+
 static void
-write_about(const PgqJournal *journal, const char *path)
+write_about(const PgqJournal *journal, const char *path, const PgqRollback *rollback)
 {
 	char		name[MAXPGPATH];
 	FILE	   *file;
@@ -153,181 +140,134 @@ write_about(const PgqJournal *journal, const char *path)
 	snprintf(name, sizeof(name), "%s/about", path);
 	file = fopen(name, "w");
 	if (file == NULL)
-		return;
-	fprintf(file, "fork %u %X/%X\nend %u %X/%X\nterm %u\nsource %s\nasked " INT64_FORMAT "\n",
-			journal->fork.tli, LSN_FORMAT_ARGS(journal->fork.lsn),
-			journal->end.tli, LSN_FORMAT_ARGS(journal->end.lsn),
-			journal->term, journal->source_name, journal->asked_at);
-	fclose(file);
-}
-
-/* pg_waldump reads one timeline; what is gone is on the last one, but for rare chains. */
-static void
-write_list(const PgqJournal *journal, const char *path)
-{
-	static RollbackList list;
-	char		name[MAXPGPATH];
-	char		timeline[16];
-	char		start[32];
-	char		end[32];
-	const char *arguments[] = {"-p", path, "-t", timeline, "-s", start, "-e", end, NULL};
-
-	memset(&list, 0, sizeof(list));
-	snprintf(name, sizeof(name), "%s/list", path);
-	list.file = fopen(name, "w");
-	if (list.file == NULL)
 	{
 		ereport(LOG,
 				(errcode_for_file_access(),
 				 errmsg("could not write file \"%s\": %m", name)));
 		return;
 	}
-	fprintf(list.file, "# transaction\tlsn\tfate\ttablespace/database/relation:inserted/updated/deleted ...\n");
-	snprintf(timeline, sizeof(timeline), "%u", journal->end.tli);
-	snprintf(start, sizeof(start), "%X/%X", LSN_FORMAT_ARGS(journal->fork.lsn));
-	snprintf(end, sizeof(end), "%X/%X", LSN_FORMAT_ARGS(journal->end.lsn));
-	(void) pgq_program_run("pg_waldump", arguments, NULL, note_record, &list);
-	tell_rest(&list);
-	if (list.error[0] != '\0')
-		fprintf(list.file, "# %s\n", list.error);
-	if (list.overflow)
-		fprintf(list.file, "# there is more than this list tells: see pg_waldump\n");
-	(void) pg_fsync(fileno(list.file));
-	fclose(list.file);
+	fprintf(file, "fork %u %X/%X\nend %u %X/%X\nterm %u\nsource %s\nasked " INT64_FORMAT "\n"
+			"commits " INT64_FORMAT "\n",
+			journal->fork.tli, LSN_FORMAT_ARGS(journal->fork.lsn),
+			journal->end.tli, LSN_FORMAT_ARGS(journal->end.lsn),
+			journal->term, journal->source_name, journal->asked_at, rollback->commits);
+	for (int i = 0; i < rollback->relation_count; i++)
+		fprintf(file, "relation %s\n", rollback->relations[i]);
+	fflush(file);
+	(void) pg_fsync(fileno(file));
+	fclose(file);
 }
 
-/* "rmgr: Heap  len (rec/tot): 59/59, tx: 735, lsn: 0/030001A8, prev 0/03000170, desc: ..." */
-static void
-note_record(const char *line, void *arg)
+bool
+pgq_rollback_read(const char *id, PgqRollback *rollback)
 {
-	RollbackList	   *list = arg;
-	unsigned int xid;
-	char		manager[32];
-	char		lsn[32];
-	const char *fields = strstr(line, ", tx:");
-	const char *description = strstr(line, ", desc: ");
+	char		path[MAXPGPATH];
+	FILE	   *file;
+	bool		whole;
 
-	if (fields == NULL || description == NULL ||
-		sscanf(line, "rmgr: %31s", manager) != 1 ||
-		sscanf(fields, ", tx: %u, lsn: %31[0-9A-F/]", &xid, lsn) != 2)
-	{
-		if (strncmp(line, "pg_waldump: ", 12) == 0)
-			strlcpy(list->error, line, sizeof(list->error));
-		return;
-	}
-	description += strlen(", desc: ");
-	if (strncmp(manager, "Heap", 4) == 0)
-		count_rows(list, xid, description);
-	else if (strcmp(manager, "Transaction") == 0 &&
-			 (strncmp(description, "COMMIT", 6) == 0 || strncmp(description, "ABORT", 5) == 0 ||
-			  strncmp(description, "PREPARE", 7) == 0))
-	{
-		char		fate[80];
+	memset(rollback, 0, sizeof(*rollback));
 
-		/* up to the time; the names of what was dropped and the like follow */
-		strlcpy(fate, description, sizeof(fate));
-		fate[strcspn(fate, ";")] = '\0';
-		tell_transaction(list, xid, lsn, fate);
-	}
+	/* names of our own only: the id comes from a user */
+	if (strlen(id) >= sizeof(rollback->id) ||
+		strspn(id, "0123456789ABCDEFTZ_-") != strlen(id) || id[0] == '\0')
+		return false;
+	strlcpy(rollback->id, id, sizeof(rollback->id));
+	snprintf(path, sizeof(path), PGQ_ROLLBACK_DIR "/%s/about", id);
+	file = fopen(path, "r");
+	if (file == NULL)
+		return false;
+	whole = read_about(file, rollback);
+	fclose(file);
+	snprintf(path, sizeof(path), PGQ_ROLLBACK_DIR "/%s", id);
+	rollback->bytes = size_of(path);
+	return whole;
 }
 
-static void
-count_rows(RollbackList *list, unsigned int xid, const char *description)
+static bool
+read_about(FILE *file, PgqRollback *rollback)
 {
-	const char *relation = strstr(description, "rel ");
-	unsigned int rows = 1;
-	Tally	   *tally;
+	char		line[256];
+	uint32		hi;
+	uint32		lo;
+	bool		has_fork = false;
+	bool		has_end = false;
 
-	if (xid == 0 || relation == NULL)
-		return;
-	if (strncmp(description, "INSERT", 6) != 0 && strncmp(description, "UPDATE", 6) != 0 &&
-		strncmp(description, "HOT_UPDATE", 10) != 0 && strncmp(description, "DELETE", 6) != 0 &&
-		strncmp(description, "MULTI_INSERT", 12) != 0)
-		return;
-	tally = find_tally(list, xid, relation);
-	if (tally == NULL)
-		return;
-	if (description[0] == 'I')
-		tally->inserted++;
-	else if (description[0] == 'D')
-		tally->deleted++;
-	else if (description[0] == 'M')
+	rollback->commits = -1;
+	while (fgets(line, sizeof(line), file) != NULL)
 	{
-		/* "MULTI_INSERT 61 tuples" until 15, "MULTI_INSERT ntuples: 61" since 16 */
-		const char *number = description + strcspn(description, "0123456789");
+		char	   *relation = rollback->relations[rollback->relation_count];
 
-		(void) sscanf(number, "%u", &rows);
-		tally->inserted += rows;
+		if (sscanf(line, "fork %u %X/%X", &rollback->fork.tli, &hi, &lo) == 3)
+		{
+			rollback->fork.lsn = ((uint64) hi << 32) | lo;
+			has_fork = true;
+		}
+		else if (sscanf(line, "end %u %X/%X", &rollback->end.tli, &hi, &lo) == 3)
+		{
+			rollback->end.lsn = ((uint64) hi << 32) | lo;
+			has_end = true;
+		}
+		else if (rollback->relation_count < PGQ_ROLLBACK_RELATIONS &&
+				 sscanf(line, "relation %39s", relation) == 1)
+			rollback->relation_count++;
+		else if (sscanf(line, "term %u", &rollback->term) != 1 &&
+				 sscanf(line, "source %63s", rollback->source) != 1 &&
+				 sscanf(line, "asked " INT64_FORMAT, &rollback->asked_at) != 1)
+			(void) sscanf(line, "commits " INT64_FORMAT, &rollback->commits);
+		if (rollback->relation_count == PGQ_ROLLBACK_RELATIONS)
+			break;
 	}
-	else
-		tally->updated++;
+	return has_fork && has_end;
 }
 
-static Tally *
-find_tally(RollbackList *list, unsigned int xid, const char *relation)
-{
-	Tally		wanted = {.xid = xid};
-
-	if (sscanf(relation, "rel %u/%u/%u", &wanted.tablespace, &wanted.database,
-			   &wanted.relation) != 3)
-		return NULL;
-
-	/* the newest ones are the likeliest */
-	for (int i = list->count - 1; i >= 0; i--)
-	{
-		Tally	   *tally = &list->tallies[i];
-
-		if (tally->xid == xid && tally->relation == wanted.relation &&
-			tally->database == wanted.database)
-			return tally;
-	}
-	if (list->count == TALLIES_MAX)
-	{
-		list->overflow = true;
-		return NULL;
-	}
-	list->tallies[list->count] = wanted;
-	return &list->tallies[list->count++];
-}
-
-static void
-tell_transaction(RollbackList *list, unsigned int xid, const char *lsn, const char *fate)
-{
-	int			kept = 0;
-
-	if (list->lines >= LINES_MAX)
-	{
-		list->overflow = true;
-		return;
-	}
-	list->lines++;
-	fprintf(list->file, "%u\t%s\t%s\t", xid, lsn, fate);
-	for (int i = 0; i < list->count; i++)
-	{
-		const Tally *tally = &list->tallies[i];
-
-		if (tally->xid == xid)
-			fprintf(list->file, " %u/%u/%u:%u/%u/%u", tally->tablespace, tally->database,
-					tally->relation, tally->inserted, tally->updated, tally->deleted);
-		else
-			list->tallies[kept++] = *tally;
-	}
-	list->count = kept;
-	fputc('\n', list->file);
-}
-
-/* Under way when the log ended; a subtransaction's fate is told by its parent's record. */
-static void
-tell_rest(RollbackList *list)
-{
-	while (list->count > 0 && list->lines < LINES_MAX)
-		tell_transaction(list, list->tallies[0].xid, "-", "no end of its own");
-}
+/* ---- limits ---------------------------------------------------------------------------- */
 
 void
 pgq_rollback_trim(void)
 {
-	static char names[ROLLBACKS_MAX][64];
+	char		path[MAXPGPATH];
+
+	for (int i = 0; i < ROLLBACKS_MAX && find_victim(path); i++)
+	{
+		if (!pgq_parking_remove(path))
+			return;
+		ereport(LOG, (errmsg("quorum: removed \"%s\"", path)));
+	}
+}
+
+void
+pgq_rollback_trim_step(void)
+{
+	static uint64 next_look = 0;
+	static char victim[MAXPGPATH] = "";
+	uint64		now = pgq_now_mono();
+
+	if (victim[0] == '\0')
+	{
+		if (now < next_look)
+			return;
+		next_look = now + TRIM_INTERVAL_US;
+		if (!find_victim(victim))
+		{
+			victim[0] = '\0';
+			return;
+		}
+	}
+	if (remove_one_file(victim))
+		return;
+	if (rmdir(victim) == 0)
+	{
+		ereport(LOG, (errmsg("quorum: removed \"%s\"", victim)));
+		next_look = now;		/* there may be more */
+	}
+	victim[0] = '\0';
+}
+
+/* The newest one stays whatever its size, but not whatever its age. */
+static bool
+find_victim(char *path)
+{
+	static char names[ROLLBACKS_MAX][PGQ_ROLLBACK_ID_SIZE];
 	int			count = 0;
 	int64		total = 0;
 	DIR		   *dir = opendir(PGQ_ROLLBACK_DIR);
@@ -341,23 +281,52 @@ pgq_rollback_trim(void)
 	if (dir != NULL)
 		closedir(dir);
 
-	/* names begin with the time; the newest one stays whatever its size */
 	qsort(names, count, sizeof(names[0]), compare_names);
 	for (int i = count - 1; i >= 0; i--)
 	{
-		char		path[MAXPGPATH];
-		struct stat status;
-		bool		old;
-
-		snprintf(path, sizeof(path), PGQ_ROLLBACK_DIR "/%s", names[i]);
+		snprintf(path, MAXPGPATH, PGQ_ROLLBACK_DIR "/%s", names[i]);
 		total += size_of(path);
-		old = pgq_rollback_keep_age > 0 && stat(path, &status) == 0 &&
-			time(NULL) - status.st_mtime > (time_t) pgq_rollback_keep_age * 60;
-		if (!old && (i == count - 1 || total <= (int64) pgq_rollback_keep_size * 1024 * 1024))
-			continue;
-		if (pgq_parking_remove(path))
-			ereport(LOG, (errmsg("quorum: removed \"%s\"", path)));
+		if (is_old(names[i]))
+			return true;
+		if ((i < count - 1 || pgq_rollback_keep_size == 0) &&
+			total > (int64) pgq_rollback_keep_size * 1024 * 1024)
+			return true;
 	}
+	return false;
+}
+
+static bool
+is_old(const char *name)
+{
+	struct tm	utc = {0};
+	time_t		made;
+
+	if (pgq_rollback_keep_age == 0 || strptime(name, STAMP_FORMAT, &utc) == NULL)
+		return false;
+	made = timegm(&utc);
+	return time(NULL) - made > (time_t) pgq_rollback_keep_age * 60;
+}
+
+/* "about" first: what is on its way out is not shown any more. */
+static bool
+remove_one_file(const char *path)
+{
+	char		name[MAXPGPATH];
+	DIR		   *dir;
+	struct dirent *entry;
+	bool		removed;
+
+	snprintf(name, sizeof(name), "%s/about", path);
+	removed = unlink(name) == 0;
+	dir = opendir(path);
+	while (!removed && dir != NULL && (entry = readdir(dir)) != NULL)
+	{
+		snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
+		removed = entry->d_name[0] != '.' && unlink(name) == 0;
+	}
+	if (dir != NULL)
+		closedir(dir);
+	return removed;
 }
 
 static int64

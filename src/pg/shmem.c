@@ -12,7 +12,6 @@
 #include "postgres.h"
 
 #include <signal.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "access/xlog.h"
@@ -40,7 +39,6 @@ static void shmem_startup(void);
 static void shmem_fill(PgqShared *shared);
 static void shmem_read_state(PgqShared *shared);
 static bool settings_fit(char *notice);
-static uint64 now_of(clockid_t clock);
 
 void
 pgq_shmem_init(void)
@@ -103,27 +101,6 @@ pgq_request_restart(PgqRestartMode mode, const char *why)
 		ereport(LOG, (errmsg("could not send a signal to the postmaster: %m")));
 }
 
-uint64
-pgq_now_boot(void)
-{
-	return now_of(CLOCK_BOOTTIME);
-}
-
-uint64
-pgq_now_mono(void)
-{
-	return now_of(CLOCK_MONOTONIC);
-}
-
-static uint64
-now_of(clockid_t clock)
-{
-	struct timespec ts;
-
-	(void) clock_gettime(clock, &ts);
-	return (uint64) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
 static void
 shmem_request(void)
 {
@@ -170,7 +147,12 @@ shmem_fill(PgqShared *shared)
 	pg_atomic_init_u64(&shared->elected_term, 0);
 	pg_atomic_init_u64(&shared->lease_until, 0);
 	pg_atomic_init_u32(&shared->gate_open, 0);
+	pg_atomic_init_u32(&shared->has_served, 0);
 	pg_atomic_init_u64(&shared->rule_version, 0);
+	pg_atomic_init_u64(&shared->confirmed_at, 0);
+	pg_atomic_init_u64(&shared->held_lsn, 0);
+	pg_atomic_init_u32(&shared->confirm_wanted, 0);
+	ConditionVariableInit(&shared->read_confirmed);
 	pg_atomic_init_u32(&shared->local_wal_read, 0);
 	pg_atomic_init_u32(&shared->restart_mode, PGQ_RESTART_NONE);
 	pg_atomic_init_u32(&shared->restart_signals, 0);

@@ -14,21 +14,13 @@
 
 #include "access/xlogdefs.h"
 #include "port/atomics.h"
+#include "storage/condition_variable.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/spin.h"
 
-#include "../core/quorum_types.h"
-
-/* Why this server is (not) taking part; shown in quorum.status. */
-typedef enum PgqMembership
-{
-	PGQ_NO_MEMBER,				/* no state file: an ordinary server until it joins a cluster */
-	PGQ_MEMBER,
-	PGQ_STATE_FOREIGN,			/* a copy of another node's data directory: does not vote */
-	PGQ_STATE_UNREADABLE,		/* damaged state file: does not vote */
-	PGQ_MISCONFIGURED			/* settings refuse to take part */
-} PgqMembership;
+#include "host.h"
+#include "state.h"
 
 /* What a walreceiver tells about its stream.  Guarded by PgqShared.stream_mutex. */
 typedef struct PgqStreamReport
@@ -47,7 +39,11 @@ typedef struct PgqStreamReport
 								 * through the history of the stream's timeline */
 	bool		diverged;		/* cannot follow the accepted leader without a rewind */
 	QuorumTerm	diverged_term;	/* accepted term for which that was found */
-	char		reason[QUORUM_REASON_SIZE]; /* of diverged, or the last connection error */
+	bool		wal_missing;	/* the leader of missing_term has not the WAL that comes next */
+	QuorumTerm	missing_term;
+	uint64		missing_until;	/* mono: do not ask it again before */
+	char		reason[QUORUM_REASON_SIZE]; /* of diverged or wal_missing, or the last connection
+											 * error */
 } PgqStreamReport;
 
 /* A request to the worker by an SQL function.  Guarded by PgqShared.lock. */
@@ -57,7 +53,11 @@ typedef enum PgqRequestType
 	PGQ_REQUEST_BOOTSTRAP,
 	PGQ_REQUEST_ADD_MEMBER,
 	PGQ_REQUEST_REMOVE_MEMBER,
-	PGQ_REQUEST_SWITCHOVER
+	PGQ_REQUEST_SWITCHOVER,
+	PGQ_REQUEST_CHANGE_KIND,
+	PGQ_REQUEST_CHANGE_ADDRESS,
+	PGQ_REQUEST_PAUSE,			/* limit_us 0: resume */
+	PGQ_REQUEST_FORCE
 } PgqRequestType;
 
 typedef struct PgqRequest
@@ -116,7 +116,15 @@ typedef struct PgqShared
 	pg_atomic_uint64 elected_term;	/* V8: the only timeline a promotion may take; 0 = none */
 	pg_atomic_uint64 lease_until;	/* S7: CLOCK_BOOTTIME microseconds; 0 = none */
 	pg_atomic_uint32 gate_open; /* S6 */
+	pg_atomic_uint32 has_served;	/* the gate was open since this server booted */
 	pg_atomic_uint64 rule_version;	/* changes whenever sync_rule does */
+
+	/* reads that want more than the lease (read_level.c) */
+	pg_atomic_uint64 confirmed_at;	/* leader: a majority acknowledged a heartbeat sent then
+									 * (CLOCK_BOOTTIME microseconds); 0 = none */
+	pg_atomic_uint64 held_lsn;	/* follower: the quorum holds its leader's WAL up to here */
+	pg_atomic_uint32 confirm_wanted;	/* backend -> worker: somebody waits for these two */
+	ConditionVariable read_confirmed;	/* one of them has moved */
 
 	/* startup process and walreceiver -> worker */
 	pg_atomic_uint32 local_wal_read;	/* R5: first connect since boot has happened */
@@ -157,10 +165,6 @@ extern void pgq_shmem_wake_worker(void);
 
 /* Ask the postmaster for a restart in place; `why` goes to the log. */
 extern void pgq_request_restart(PgqRestartMode mode, const char *why);
-
-/* microseconds */
-extern uint64 pgq_now_boot(void);
-extern uint64 pgq_now_mono(void);
 
 static inline bool
 pgq_is_member(void)

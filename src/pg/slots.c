@@ -39,7 +39,8 @@ typedef struct SlotFacts
 	bool		exists;
 	bool		physical;
 	bool		active;
-	XLogRecPtr	restart_lsn;	/* invalid: reserves nothing (new, or invalidated) */
+	bool		lost;			/* reserves nothing: new, or invalidated */
+	XLogRecPtr	restart_lsn;	/* invalid when lost */
 } SlotFacts;
 
 /* A backend's copy of the rule; valid while version is the published one. */
@@ -129,10 +130,16 @@ keep_member_slot(const QuorumView *view, const QuorumMemberView *member)
 	pgq_slot_name(member->member.id, name);
 	slot = look_at_slot(name);
 
-	if (slot.exists && slot.physical && !slot.active && XLogRecPtrIsInvalid(slot.restart_lsn))
+	if (slot.exists && slot.physical && slot.active && slot.lost)
+		pgq_slot_revalidate(name);
+	if (slot.exists && slot.physical && !slot.active && slot.lost)
 	{
-		/* it protects nothing any more, and a newer server refuses to stream from it */
-		if (!try_step(drop_slot, name, InvalidXLogRecPtr))
+		/*
+		 * It protects nothing any more, and a newer server refuses to stream from it.  For
+		 * a member that is away it stays as it is: new WAL would be kept in vain, and
+		 * everybody shall see what is wrong.
+		 */
+		if (!member->heard || !try_step(drop_slot, name, InvalidXLogRecPtr))
 			return;
 		slot.exists = false;
 	}
@@ -230,8 +237,9 @@ look_at_slot(const char *name)
 		SpinLockAcquire(&slot->mutex);
 		facts.physical = SlotIsPhysical(slot);
 		facts.active = slot->active_pid != 0;
-		facts.restart_lsn = pgq_slot_is_invalidated(slot) ? InvalidXLogRecPtr :
-			slot->data.restart_lsn;
+		facts.lost = pgq_slot_is_invalidated(slot) ||
+			XLogRecPtrIsInvalid(slot->data.restart_lsn);
+		facts.restart_lsn = facts.lost ? InvalidXLogRecPtr : slot->data.restart_lsn;
 		SpinLockRelease(&slot->mutex);
 	}
 	LWLockRelease(ReplicationSlotControlLock);
@@ -316,6 +324,12 @@ static void
 drop_slot(const char *name, XLogRecPtr lsn pg_attribute_unused())
 {
 	ReplicationSlotDrop(name, true);
+}
+
+bool
+pgq_slots_drop(const char *name)
+{
+	return try_step(drop_slot, name, InvalidXLogRecPtr);
 }
 
 /* ---- in the worker: publish the rule ------------------------------------------ */

@@ -17,6 +17,35 @@ extern void pgq_slot_name(QuorumNodeId id, char *name);
  */
 extern void pgq_slots_keep(const QuorumView *view);
 
+/* From the worker: false, and a line in the log, when it could not be dropped. */
+extern bool pgq_slots_drop(const char *name);
+
+/* What the slot of a member keeps for it here. */
+typedef enum PgqWalState
+{
+	PGQ_WAL_UNKNOWN,			/* no slot */
+	PGQ_WAL_RESERVED,
+	PGQ_WAL_UNRESERVED,			/* the next checkpoint may remove it */
+	PGQ_WAL_LOST				/* removed: the member cannot stream from here any more */
+} PgqWalState;
+
+typedef struct PgqSlotWal
+{
+	PgqWalState state;
+	XLogRecPtr	from;			/* the slot's restart_lsn */
+	bool		limited;		/* by max_slot_wal_keep_size */
+	int64		left;			/* limited: bytes that can be written before it is unreserved */
+	bool		low;			/* limited: not much is left */
+} PgqSlotWal;
+
+extern void pgq_slots_wal(const QuorumMemberView *member, PgqSlotWal *wal);
+
+/* "reserved", "unreserved", "lost"; NULL when not known. */
+extern const char *pgq_slots_wal_name(PgqWalState state);
+
+/* From the worker: log and history name a member before its WAL goes, and when it is gone. */
+extern void pgq_slots_warn(const QuorumView *view);
+
 /* From the worker, after rule or slots changed: publish rule and slot indexes for the backends. */
 extern void pgq_slots_publish_rule(const QuorumSyncRule *rule);
 

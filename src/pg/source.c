@@ -10,26 +10,38 @@
 
 #include <ctype.h>
 
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+
 #include "guc.h"
 #include "program.h"
+#include "slots.h"
 #include "source.h"
 
-#define ASK_SQL "SELECT pg_walfile_name(pg_current_wal_lsn()), timeline_id FROM pg_control_checkpoint()"
+/* What a line tells is its first word: the order is nobody's. */
+#define LEADS_SQL \
+	"SELECT 'leads ' || pg_walfile_name(pg_current_wal_lsn()) || ' ' || timeline_id" \
+	" FROM pg_control_checkpoint()"
+#define TABLESPACES_SQL \
+	" UNION ALL SELECT 'tablespace ' || oid || ' ' || pg_tablespace_location(oid)" \
+	" FROM pg_tablespace WHERE oid >= 16384"
+#define HISTORY_SQL \
+	" UNION ALL SELECT 'history ' || replace(convert_from(pg_read_binary_file('pg_wal/' ||" \
+	" left(pg_walfile_name(pg_current_wal_lsn()), 8) || '.history', 0, 65535, true), 'LATIN1')," \
+	" E'\\n', E'\\nhistory ')"
 
 static bool copy_options(PgqSource *source, const char *options);
 static bool read_option(const char **text, char *keyword, size_t keyword_size,
 						char *value, size_t value_size);
 static void append_option(PgqSource *source, const char *keyword, const char *value);
-static bool ask(const PgqSource *source, const char *sql, PgqProgramLine line, void *arg);
+static bool ask(const PgqSource *source, const char *sql, char *line);
+static void note_line(const char *line, void *arg);
 static void note_answer(const char *line, void *arg);
-static void note_history(const char *line, void *arg);
 
 /* What psql says: an answer or a complaint. */
 typedef struct Answer
 {
-	QuorumTerm	term;
-	QuorumTerm	checkpoint_term;
-	char	   *text;			/* of a history file */
+	PgqSourceFacts *facts;
 	char	   *why;
 } Answer;
 
@@ -44,7 +56,15 @@ pgq_source_make(PgqSource *source, const char *host, uint16 port)
 	append_option(source, "keepalives_interval", "2");
 	append_option(source, "keepalives_count", "3");
 	append_option(source, "tcp_user_timeout", "10000");
-	append_option(source, "options", "-c statement_timeout=0 -c idle_session_timeout=0");
+
+	/*
+	 * pg_rewind lists files with a query that looks costly enough to be compiled for a
+	 * second.  The gate of a new leader may wait for just this node: it reads files there,
+	 * not rows, and is served before the gate opens (W1).
+	 */
+	append_option(source, "options",
+				  "-c statement_timeout=0 -c idle_session_timeout=0 -c jit=off"
+				  " -c quorum.read_consistency=local");
 	if (!copy_options(source, pgq_conninfo ? pgq_conninfo : ""))
 		return false;
 
@@ -60,70 +80,102 @@ pgq_source_make(PgqSource *source, const char *host, uint16 port)
 }
 
 PgqSourceAnswer
-pgq_source_ask(const PgqSource *source, QuorumTerm *term, char *why)
+pgq_source_ask(const PgqSource *source, PgqSourceFacts *facts, char *why)
 {
-	Answer		answer = {.why = why};
+	Answer		answer = {.facts = facts, .why = why};
+	char		sql[1024];
+	const char *arguments[] = {"-XAtqw", "-d", source->conninfo, "-c", sql, NULL};
+	bool		answered;
 
+	snprintf(sql, sizeof(sql), LEADS_SQL "%s%s", facts->tablespace ? TABLESPACES_SQL : "",
+			 facts->history ? HISTORY_SQL : "");
 	why[0] = '\0';
-	if (!ask(source, ASK_SQL, note_answer, &answer) || answer.term == 0)
+	facts->term = 0;
+	if (facts->history)
+		facts->history[0] = '\0';
+	answered = pgq_program_run("psql", arguments, source->secret[0] != '\0' ? source->secret : NULL,
+							   note_answer, &answer);
+	if (!answered || facts->term == 0)
 	{
 		if (why[0] == '\0')
 			strlcpy(why, "the leader could not be asked", QUORUM_REASON_SIZE);
 		return PGQ_SOURCE_SILENT;
 	}
-	*term = answer.term;
-	return answer.checkpoint_term == answer.term ? PGQ_SOURCE_LEADS : PGQ_SOURCE_NOT_READY;
+	return facts->checkpoint_term == facts->term ? PGQ_SOURCE_LEADS : PGQ_SOURCE_NOT_READY;
 }
 
 bool
-pgq_source_read_history(const PgqSource *source, TimeLineID tli, char *text, char *why)
+pgq_source_has_wal(const PgqSource *source, TimeLineID tli, TimeLineID other_tli, XLogRecPtr lsn)
 {
-	Answer		answer = {.why = why, .text = text};
-	char		sql[128];
+	char		why[QUORUM_REASON_SIZE] = "";
+	char		segment[MAXFNAMELEN];
+	char		other[MAXFNAMELEN];
+	char		sql[300];
+	XLogSegNo	number;
 
-	why[0] = '\0';
-	text[0] = '\0';
-	snprintf(sql, sizeof(sql),
-			 "SELECT convert_from(pg_read_binary_file('pg_wal/%08X.history'), 'LATIN1')", tli);
-	if (ask(source, sql, note_history, &answer))
-		return true;
-	strlcpy(why, text[0] != '\0' ? text : "the leader could not be asked", QUORUM_REASON_SIZE);
-	why[strcspn(why, "\n")] = '\0';
-	return false;
+	XLByteToSeg(lsn, number, wal_segment_size);
+	XLogFileName(segment, tli, number, wal_segment_size);
+	XLogFileName(other, other_tli, number, wal_segment_size);
+
+	snprintf(sql, sizeof(sql), "SELECT ((pg_stat_file('pg_wal/%s', true)).size IS NOT NULL"
+			 " OR (pg_stat_file('pg_wal/%s', true)).size IS NOT NULL)::int", segment, other);
+	return ask(source, sql, why) && strcmp(why, "1") == 0;
 }
 
-static bool
-ask(const PgqSource *source, const char *sql, PgqProgramLine line, void *arg)
+void
+pgq_source_renew_slot(const PgqSource *source, QuorumNodeId id)
 {
-	const char *arguments[] = {"-XAtqw", "-F", " ", "-d", source->conninfo, "-c", sql, NULL};
+	char		why[QUORUM_REASON_SIZE] = "";
+	char		name[NAMEDATALEN];
+	char		sql[256];
+
+	pgq_slot_name(id, name);
+	snprintf(sql, sizeof(sql), "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+			 " WHERE slot_name = '%s' AND NOT active AND wal_status = 'lost'", name);
+	if (!ask(source, sql, why))
+		ereport(LOG,
+				(errmsg("quorum: the slot \"%s\" on the leader has lost its WAL and could not be dropped: %s",
+						name, why)));
+}
+
+/* line: the last one of the answer, QUORUM_REASON_SIZE bytes. */
+static bool
+ask(const PgqSource *source, const char *sql, char *line)
+{
+	const char *arguments[] = {"-XAtqw", "-d", source->conninfo, "-c", sql, NULL};
 
 	return pgq_program_run("psql", arguments, source->secret[0] != '\0' ? source->secret : NULL,
-						   line, arg);
+						   note_line, line);
+}
+
+static void
+note_line(const char *line, void *arg)
+{
+	strlcpy(arg, line, QUORUM_REASON_SIZE);
 }
 
 static void
 note_answer(const char *line, void *arg)
 {
 	Answer	   *answer = arg;
+	PgqSourceFacts *facts = answer->facts;
 	unsigned int current;
 	unsigned int checkpoint;
 
-	if (sscanf(line, "%8X%*s %u", &current, &checkpoint) == 2)
+	if (sscanf(line, "leads %8X%*s %u", &current, &checkpoint) == 2)
 	{
-		answer->term = current;
-		answer->checkpoint_term = checkpoint;
+		facts->term = current;
+		facts->checkpoint_term = checkpoint;
+	}
+	else if (strncmp(line, "tablespace ", 11) == 0 && facts->tablespace)
+		facts->tablespace(line + 11, facts->tablespace_arg);
+	else if (strncmp(line, "history ", 8) == 0 && facts->history)
+	{
+		strlcat(facts->history, line + 8, PGQ_SOURCE_HISTORY_SIZE);
+		strlcat(facts->history, "\n", PGQ_SOURCE_HISTORY_SIZE);
 	}
 	else if (answer->why[0] == '\0')
 		strlcpy(answer->why, line, QUORUM_REASON_SIZE);
-}
-
-static void
-note_history(const char *line, void *arg)
-{
-	Answer	   *answer = arg;
-
-	strlcat(answer->text, line, PGQ_SOURCE_HISTORY_SIZE);
-	strlcat(answer->text, "\n", PGQ_SOURCE_HISTORY_SIZE);
 }
 
 /* All of them but the password, which is passed on where others cannot read it. */

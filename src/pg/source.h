@@ -6,6 +6,7 @@
 #define PGQ_SOURCE_H
 
 #include "journal.h"
+#include "program.h"
 
 #define PGQ_CONNINFO_SIZE 4096
 
@@ -24,18 +25,34 @@ typedef enum PgqSourceAnswer
 	PGQ_SOURCE_NOT_READY		/* it leads, but no checkpoint of its term is done yet (H46) */
 } PgqSourceAnswer;
 
+/* What a leader says of itself, all at once: every question costs a program and a connection. */
+typedef struct PgqSourceFacts
+{
+	QuorumTerm	term;			/* of which it says that it is the leader */
+	QuorumTerm	checkpoint_term;
+	PgqProgramLine tablespace;	/* in: called with "<number> <path>" of each; NULL = not asked */
+	void	   *tablespace_arg;
+	char	   *history;		/* in: for the text of its timeline's history file; or NULL */
+} PgqSourceFacts;
+
 /* False when quorum.conninfo cannot be used. */
 extern bool pgq_source_make(PgqSource *source, const char *host, uint16 port);
 
 /*
  * In the postmaster, at boot.  A leader without a lease gives no answer (fence_reads.c),
- * so who answers is not deposed (H70).  term: of which it says that it is the leader.
- * why (QUORUM_REASON_SIZE bytes): what it said instead.
+ * so who answers is not deposed (H70).  facts->history: PGQ_SOURCE_HISTORY_SIZE bytes; only
+ * with the grants for pg_rewind.  why (QUORUM_REASON_SIZE bytes): what it said instead.
  */
-extern PgqSourceAnswer pgq_source_ask(const PgqSource *source, QuorumTerm *term, char *why);
+extern PgqSourceAnswer pgq_source_ask(const PgqSource *source, PgqSourceFacts *facts, char *why);
 
-/* The text of a timeline's history file on it, PGQ_SOURCE_HISTORY_SIZE bytes. */
-extern bool pgq_source_read_history(const PgqSource *source, TimeLineID tli, char *text,
-									char *why);
+/*
+ * Does it still have the segment of WAL that holds lsn, in a file of one of two timelines?
+ * False when it could not be asked.
+ */
+extern bool pgq_source_has_wal(const PgqSource *source, TimeLineID tli, TimeLineID other_tli,
+							   XLogRecPtr lsn);
+
+/* Let its worker make the slot of this node anew, if that has lost its WAL. */
+extern void pgq_source_renew_slot(const PgqSource *source, QuorumNodeId id);
 
 #endif							/* PGQ_SOURCE_H */

@@ -15,37 +15,27 @@
 #include "access/xlog.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "postmaster/bgwriter.h"
 #include "replication/slot.h"
 #include "replication/walsender.h"
-#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
 #include "guc.h"
+#include "sqladmin.h"
 #include "sqllag.h"
-
-#define POLL_MS		20
 
 PG_FUNCTION_INFO_V1(pgq_bootstrap);
 PG_FUNCTION_INFO_V1(pgq_add_member);
 PG_FUNCTION_INFO_V1(pgq_remove_member);
 PG_FUNCTION_INFO_V1(pgq_switchover);
 
-static void require_worker(void);
+static void refuse_needed_witness(const QuorumView *view);
 static void check_new_member(const QuorumView *view, const PgqRequest *request);
-static void require_leader(QuorumView *view);
-static QuorumNodeId ask_worker(const PgqRequest *wanted, int64 timeout_us);
-static void wait_for_outcome(uint64 id, int64 timeout_us, PgqRequest *outcome);
-static uint64 put_request(const PgqRequest *wanted);
-static bool poll_request(uint64 id, PgqRequest *outcome);
-static void withdraw_request(uint64 id);
-static bool request_taken(uint64 id);
 
-static int64
-timeout_arg(FunctionCallInfo fcinfo, int arg)
+int64
+pgq_timeout_arg(FunctionCallInfo fcinfo, int arg)
 {
 	Interval   *timeout;
 	int64		us;
@@ -66,14 +56,25 @@ timeout_arg(FunctionCallInfo fcinfo, int arg)
 	return us;
 }
 
-static char *
-text_arg(FunctionCallInfo fcinfo, int arg, const char *what)
+char *
+pgq_text_arg(FunctionCallInfo fcinfo, int arg, const char *what)
 {
 	if (PG_ARGISNULL(arg))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be null", what)));
 	return text_to_cstring(PG_GETARG_TEXT_PP(arg));
+}
+
+void
+pgq_address_arg(const char *address, PgqRequest *request)
+{
+	if (!pgq_guc_split_address(address, request->host, &request->quorum_port))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" is not a valid address", address),
+				 errhint("Write host:port, or [address]:port for IPv6: quorum.address of that "
+						 "server.")));
 }
 
 /* quorum.bootstrap(timeout interval) returns the node id */
@@ -84,9 +85,9 @@ pgq_bootstrap(PG_FUNCTION_ARGS)
 	char		msg[QUORUM_REASON_SIZE];
 	char		detail[QUORUM_REASON_SIZE];
 	char		hint[QUORUM_REASON_SIZE];
-	int64		timeout_us = timeout_arg(fcinfo, 0);
+	int64		timeout_us = pgq_timeout_arg(fcinfo, 0);
 
-	require_worker();
+	pgq_require_worker();
 	if (pgq_is_member() || pgq_shared->boot_membership == PGQ_MEMBER)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -114,7 +115,7 @@ pgq_bootstrap(PG_FUNCTION_ARGS)
 				 errmsg("%s", msg), errdetail("%s", detail), errhint("%s", hint)));
 
 	request.type = PGQ_REQUEST_BOOTSTRAP;
-	PG_RETURN_INT32((int32) ask_worker(&request, timeout_us));
+	PG_RETURN_INT32((int32) pgq_ask_worker(&request, timeout_us));
 }
 
 /* quorum.add_member(name text, address text, kind text, timeout interval) returns the node id */
@@ -123,10 +124,10 @@ pgq_add_member(PG_FUNCTION_ARGS)
 {
 	PgqRequest	request = {0};
 	QuorumView *view = palloc(sizeof(QuorumView));
-	char	   *name = text_arg(fcinfo, 0, "name");
-	char	   *address = text_arg(fcinfo, 1, "address");
-	char	   *kind = text_arg(fcinfo, 2, "kind");
-	int64		timeout_us = timeout_arg(fcinfo, 3);
+	char	   *name = pgq_text_arg(fcinfo, 0, "name");
+	char	   *address = pgq_text_arg(fcinfo, 1, "address");
+	char	   *kind = pgq_text_arg(fcinfo, 2, "kind");
+	int64		timeout_us = pgq_timeout_arg(fcinfo, 3);
 
 	if (!pgq_guc_valid_name(name))
 		ereport(ERROR,
@@ -134,33 +135,30 @@ pgq_add_member(PG_FUNCTION_ARGS)
 				 errmsg("\"%s\" is not a valid node name", name),
 				 errhint("Use lower case letters, digits, _ and -, at most %d of them.",
 						 QUORUM_NAME_SIZE - 1)));
-	if (!pgq_guc_split_address(address, request.host, &request.quorum_port))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" is not a valid address", address),
-				 errhint("Write host:port, or [address]:port for IPv6: quorum.address of that "
-						 "server.")));
+	pgq_address_arg(address, &request);
 	if (strcmp(kind, "voter") == 0)
 		request.kind = QUORUM_VOTER;
 	else if (strcmp(kind, "learner") == 0)
 		request.kind = QUORUM_LEARNER;
+	else if (strcmp(kind, "witness") == 0)
+		request.kind = QUORUM_WITNESS;
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" is not a kind of member that can be added", kind),
-				 errhint("Use voter or learner.")));
+				 errhint("Use voter, learner or witness.")));
 
-	require_leader(view);
+	pgq_require_leader(view);
 	strlcpy(request.name, name, sizeof(request.name));
 	check_new_member(view, &request);
 	request.type = PGQ_REQUEST_ADD_MEMBER;
 	request.limit_us = timeout_us;
-	PG_RETURN_INT32((int32) ask_worker(&request, timeout_us + USECS_PER_SEC));
+	PG_RETURN_INT32((int32) pgq_ask_worker(&request, timeout_us + USECS_PER_SEC));
 }
 
 /* The member of that name; an error with the names there are when there is none. */
-static const QuorumMemberView *
-require_member(const QuorumView *view, const char *name)
+const QuorumMemberView *
+pgq_require_member(const QuorumView *view, const char *name)
 {
 	StringInfoData names;
 
@@ -177,26 +175,56 @@ require_member(const QuorumView *view, const char *name)
 			 errhint("The members are: %s.", names.data)));
 }
 
+/* Y1: commits go on without a member because of the witness. */
+static void
+refuse_needed_witness(const QuorumView *view)
+{
+	int			witnesses = 0;
+	const QuorumMemberView *left_out = NULL;
+	int			left_out_count = 0;
+
+	for (int i = 0; i < view->member_count; i++)
+	{
+		witnesses += view->members[i].member.kind == QUORUM_WITNESS;
+		if (!view->members[i].member.left_out)
+			continue;
+		left_out = &view->members[i];
+		left_out_count++;
+	}
+	if (left_out_count < witnesses)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the witness is needed now"),
+			 errdetail("Commits go on without member \"%s\" because of it.",
+					   left_out->member.name),
+			 errhint("Wait until that member has caught up, or remove that one first.")));
+}
+
 /* quorum.remove_member(name text, timeout interval) */
 Datum
 pgq_remove_member(PG_FUNCTION_ARGS)
 {
 	PgqRequest	request = {0};
 	QuorumView *view = palloc(sizeof(QuorumView));
-	char	   *name = text_arg(fcinfo, 0, "name");
-	int64		timeout_us = timeout_arg(fcinfo, 1);
+	char	   *name = pgq_text_arg(fcinfo, 0, "name");
+	int64		timeout_us = pgq_timeout_arg(fcinfo, 1);
+	const QuorumMemberView *member;
 
-	require_leader(view);
-	if (require_member(view, name)->is_self)
+	pgq_require_leader(view);
+	member = pgq_require_member(view, name);
+	if (member->is_self)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("the leader cannot be removed"),
 				 errhint("Hand its term over with quorum.switchover() first, then call this on "
 						 "the new leader.")));
+	if (member->member.kind == QUORUM_WITNESS)
+		refuse_needed_witness(view);
 	request.type = PGQ_REQUEST_REMOVE_MEMBER;
 	strlcpy(request.name, name, sizeof(request.name));
 	request.limit_us = timeout_us;
-	(void) ask_worker(&request, timeout_us + USECS_PER_SEC);
+	(void) pgq_ask_worker(&request, timeout_us + USECS_PER_SEC);
 	PG_RETURN_VOID();
 }
 
@@ -206,15 +234,15 @@ pgq_switchover(PG_FUNCTION_ARGS)
 {
 	PgqRequest	request = {0};
 	QuorumView *view = palloc(sizeof(QuorumView));
-	int64		timeout_us = timeout_arg(fcinfo, 1);
+	int64		timeout_us = pgq_timeout_arg(fcinfo, 1);
 	const QuorumMemberView *successor;
 
-	require_leader(view);
+	pgq_require_leader(view);
 	if (!PG_ARGISNULL(0))
 	{
 		char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
-		if (require_member(view, name)->is_self)
+		if (pgq_require_member(view, name)->is_self)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("member \"%s\" leads already", name)));
@@ -225,14 +253,14 @@ pgq_switchover(PG_FUNCTION_ARGS)
 	RequestCheckpoint(CHECKPOINT_IMMEDIATE | CHECKPOINT_FORCE | CHECKPOINT_WAIT);
 	request.type = PGQ_REQUEST_SWITCHOVER;
 	request.limit_us = timeout_us;
-	successor = pgq_sql_find_member(view, ask_worker(&request, timeout_us + USECS_PER_SEC));
+	successor = pgq_sql_find_member(view, pgq_ask_worker(&request, timeout_us + USECS_PER_SEC));
 	if (successor == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(successor->member.name));
 }
 
-static void
-require_worker(void)
+void
+pgq_require_worker(void)
 {
 	pid_t		worker_pid;
 
@@ -266,23 +294,29 @@ require_worker(void)
 	}
 }
 
-/* Fills view; an error that says whom to ask when this node does not lead. */
-static void
-require_leader(QuorumView *view)
+void
+pgq_require_part(QuorumView *view)
 {
-	const QuorumMemberView *leader;
-
 	if (pgq_shared != NULL && !pgq_is_member())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this server is no member of a cluster"),
 				 errhint("Start a cluster on its primary with quorum.bootstrap().")));
-	require_worker();
+	pgq_require_worker();
 	if (!pgq_sql_view(view))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this server does not take part in its cluster"),
 				 errhint("See column reason of quorum.status.")));
+}
+
+/* Fills view; an error that says whom to ask when this node does not lead. */
+void
+pgq_require_leader(QuorumView *view)
+{
+	const QuorumMemberView *leader;
+
+	pgq_require_part(view);
 	leader = pgq_sql_find_member(view, view->leader);
 	if (view->role == QUORUM_ROLE_LEADER)
 		return;
@@ -301,6 +335,46 @@ require_leader(QuorumView *view)
 					 "and add target_session_attrs=read-write.", leader->member.host,
 					 leader->member.pg_port) :
 			 errhint("Connect to the server on host %s.", leader->member.host)));
+}
+
+void
+pgq_refuse_same_address(const QuorumView *view, const PgqRequest *request, QuorumNodeId self)
+{
+	for (int i = 0; i < view->member_count; i++)
+	{
+		const QuorumMember *member = &view->members[i].member;
+
+		if (member->id == self || member->quorum_port != request->quorum_port ||
+			strcmp(member->host, request->host) != 0)
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("a member with the address %s:%u exists already", request->host,
+						request->quorum_port),
+				 errdetail("It is node %u, \"%s\".", member->id, member->name),
+				 errhint("Use quorum.address of that server.")));
+	}
+}
+
+void
+pgq_refuse_witnesses(const QuorumView *view, int more_witnesses, int fewer_voters)
+{
+	int			witnesses = more_witnesses;
+	int			voters = -fewer_voters;
+
+	for (int i = 0; i < view->member_count; i++)
+	{
+		witnesses += view->members[i].member.kind == QUORUM_WITNESS ||
+			view->members[i].member.becomes == QUORUM_WITNESS;
+		voters += view->members[i].member.kind == QUORUM_VOTER;
+	}
+	if (witnesses == 0 || witnesses < voters)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("there must be fewer witnesses than voters with data"),
+			 errdetail("It would be %d of %d.", witnesses, witnesses + voters),
+			 errhint("Add another voter with data first.")));
 }
 
 /* The core checks the same for itself; here the texts can say what to do. */
@@ -326,18 +400,17 @@ check_new_member(const QuorumView *view, const PgqRequest *request)
 							   member->quorum_port),
 					 errhint("Give the new server another quorum.node_name.")));
 		}
-		if (same_address)
-			ereport(ERROR,
-					(errcode(ERRCODE_DUPLICATE_OBJECT),
-					 errmsg("a member with the address %s:%u exists already", request->host,
-							request->quorum_port),
-					 errdetail("It is node %u, \"%s\".", member->id, member->name),
-					 errhint("Use quorum.address of the new server.")));
 	}
+	pgq_refuse_same_address(view, request, QUORUM_NO_NODE);
 	if (view->member_count >= QUORUM_MAX_NODES)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("a cluster has at most %d members", QUORUM_MAX_NODES)));
+	if (request->kind == QUORUM_WITNESS)
+	{
+		pgq_refuse_witnesses(view, 1, 0);
+		return;
+	}
 	if (view->member_count > Min(max_wal_senders, max_replication_slots))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -345,162 +418,4 @@ check_new_member(const QuorumView *view, const PgqRequest *request)
 				 errdetail("They are %d and %d; every other member needs one of each.",
 						   max_wal_senders, max_replication_slots),
 				 errhint("Make both larger on every node, standbys first, and restart them.")));
-}
-
-/* ---- the mailbox ----------------------------------------------------------------------- */
-
-/* Put the request, wait for its outcome, report that. */
-static QuorumNodeId
-ask_worker(const PgqRequest *wanted, int64 timeout_us)
-{
-	PgqRequest	outcome;
-
-	wait_for_outcome(put_request(wanted), timeout_us, &outcome);
-	if (outcome.failed)
-		ereport(ERROR,
-				(errcode(outcome.sqlerrcode != 0 ? outcome.sqlerrcode :
-						 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("%s", outcome.reason),
-				 outcome.hint[0] != '\0' ? errhint("%s", outcome.hint) : 0));
-	return outcome.node_id;
-}
-
-static pg_noinline void
-wait_for_outcome(uint64 id, int64 timeout_us, PgqRequest *outcome)
-{
-	uint64		give_up_at = pgq_now_mono() + timeout_us;
-
-	pgq_shmem_wake_worker();
-	PG_TRY();
-	{
-		while (!poll_request(id, outcome))
-		{
-			if (pgq_now_mono() >= give_up_at)
-				ereport(ERROR,
-						(errcode(ERRCODE_QUERY_CANCELED),
-						 errmsg("the worker of pg_quorum is not done yet"),
-						 request_taken(id) ?
-						 errdetail("The request goes on.") :
-						 errdetail("The worker did not take the request; it is withdrawn."),
-						 errhint("The same call made again waits for it; quorum.members shows how "
-								 "far it is.")));
-			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, POLL_MS,
-							 PG_WAIT_EXTENSION);
-			ResetLatch(MyLatch);
-			CHECK_FOR_INTERRUPTS();
-		}
-	}
-	PG_CATCH();
-	{
-		withdraw_request(id);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-}
-
-static bool
-same_request(const PgqRequest *a, const PgqRequest *b)
-{
-	return a->type == b->type && a->kind == b->kind && a->quorum_port == b->quorum_port &&
-		strcmp(a->name, b->name) == 0 && strcmp(a->host, b->host) == 0;
-}
-
-static int
-describe_request(const PgqRequest *request)
-{
-	switch (request->type)
-	{
-		case PGQ_REQUEST_ADD_MEMBER:
-			return errdetail("Member \"%s\" at %s:%u is being added.", request->name,
-							 request->host, request->quorum_port);
-		case PGQ_REQUEST_REMOVE_MEMBER:
-			return errdetail("Member \"%s\" is being removed.", request->name);
-		case PGQ_REQUEST_SWITCHOVER:
-			return errdetail("A switchover is under way.");
-		default:
-			return errdetail("The cluster is being started.");
-	}
-}
-
-/* Returns the id of the request to wait for: ours, or the same one under way. */
-static uint64
-put_request(const PgqRequest *wanted)
-{
-	PgqRequest *box = &pgq_shared->request;
-	PgqRequest	under_way;
-	uint64		id = 0;
-
-	LWLockAcquire(pgq_shared->lock, LW_EXCLUSIVE);
-	under_way = *box;
-	if (box->type == PGQ_REQUEST_NONE || box->done)
-	{
-		/* done, and still there: nobody waits for it any more */
-		*box = *wanted;
-		box->requester = pgq_my_proc_number();
-		box->id = id = ++pgq_shared->next_request_id;
-	}
-	else if (same_request(box, wanted))
-		id = box->id;
-	LWLockRelease(pgq_shared->lock);
-
-	if (id == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("another request is under way"),
-				 describe_request(&under_way),
-				 errhint("The member set changes one step at a time: try again later.")));
-	return id;
-}
-
-/*
- * True when it is done.  The outcome stays in the box: a second caller may wait for
- * it, and the next request overwrites it.
- */
-static bool
-poll_request(uint64 id, PgqRequest *outcome)
-{
-	bool		running;
-
-	LWLockAcquire(pgq_shared->lock, LW_EXCLUSIVE);
-	*outcome = pgq_shared->request;
-	if (outcome->id == id && outcome->done)
-		pgq_shared->request.collected = true;
-	running = pgq_shared->worker_pid != 0;
-	LWLockRelease(pgq_shared->lock);
-
-	if (outcome->id != id)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the outcome of the request is not known"),
-				 errdetail("Another request took its place, or the worker was restarted."),
-				 errhint("See quorum.members for what happened.")));
-	if (!outcome->done && !running)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the worker of pg_quorum has ended"),
-				 errhint("See the server log for the reason.")));
-	return outcome->done;
-}
-
-static bool
-request_taken(uint64 id)
-{
-	bool		taken;
-
-	LWLockAcquire(pgq_shared->lock, LW_SHARED);
-	taken = pgq_shared->request.id == id && pgq_shared->request.taken;
-	LWLockRelease(pgq_shared->lock);
-	return taken;
-}
-
-/* The caller goes away: a request that nobody has looked at shall not happen later. */
-static void
-withdraw_request(uint64 id)
-{
-	PgqRequest *box = &pgq_shared->request;
-
-	LWLockAcquire(pgq_shared->lock, LW_EXCLUSIVE);
-	if (box->id == id && !box->taken && !box->done)
-		memset(box, 0, sizeof(*box));
-	LWLockRelease(pgq_shared->lock);
 }

@@ -6,7 +6,8 @@
  * any time, also without a leader; on a server that is no member, or that has not
  * preloaded the library, they answer with NULLs or without rows.
  *
- * Not here: lag (sqllag.c), functions that change something (sqladmin.c).
+ * Not here: lag (sqllag.c), what is wrong and why (sqlreason.c), functions that change
+ * something (sqladmin.c).
  */
 #include "postgres.h"
 
@@ -14,6 +15,7 @@
 #include "access/xlogrecovery.h"
 #include "catalog/pg_type_d.h"
 #include "miscadmin.h"
+#include "replication/slot.h"
 #include "replication/walreceiver.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -23,6 +25,7 @@
 #include "history.h"
 #include "slots.h"
 #include "sqllag.h"
+#include "sqlreason.h"
 #include "sqlrow.h"
 
 PG_FUNCTION_INFO_V1(pgq_get_status);
@@ -38,12 +41,7 @@ static const char *membership_name(void);
 static void row_of_status(PgqRow *row, const QuorumView *view);
 static void row_of_lease(PgqRow *row, const QuorumView *view);
 static void row_of_member_set(PgqRow *row, const QuorumView *view);
-static const char *what_is_wrong(const QuorumView *view, char *buffer);
 static void row_of_member(PgqRow *row, const QuorumView *view, const QuorumMemberView *member);
-static void why_not_electable(const QuorumMemberView *member, const QuorumView *view,
-							  PgqRow *row);
-static const char *why_not_counted(const QuorumView *view, const QuorumMemberView *member,
-								   const char *state);
 static void row_of_history(const PgqHistoryEntry *entry, void *arg);
 
 static const char *
@@ -170,9 +168,10 @@ row_of_status(PgqRow *row, const QuorumView *view)
 	pgq_row_int8(row, tli, tli != 0);
 	row_of_lease(row, view);
 	pgq_row_bool(row, view != NULL && view->electable, view != NULL);
-	pgq_row_text(row, what_is_wrong(view, reason));
+	pgq_row_text(row, pgq_reason_of_node(view, reason));
 	row_of_member_set(row, view);
 	pgq_row_int4(row, (int32) worker_pid, worker_pid != 0);
+	pgq_row_wall(row, view != NULL ? view->paused_until : 0);
 }
 
 /* lease_left, gate, sync_need, sync_members: what decides about commits on a leader */
@@ -212,29 +211,6 @@ row_of_lease(PgqRow *row, const QuorumView *view)
 													 TYPALIGN_INT)), true);
 }
 
-/* The most serious thing first. */
-static const char *
-what_is_wrong(const QuorumView *view, char *buffer)
-{
-	if (pgq_shared == NULL)
-		return "pg_quorum is not in shared_preload_libraries";
-
-	LWLockAcquire(pgq_shared->lock, LW_SHARED);
-	strlcpy(buffer, pgq_shared->worker_pid != 0 ? pgq_shared->notice :
-			"the worker of pg_quorum is not running: see the server log", QUORUM_REASON_SIZE);
-	LWLockRelease(pgq_shared->lock);
-	if (buffer[0] != '\0' || view == NULL)
-		return buffer;
-
-	SpinLockAcquire(&pgq_shared->stream_mutex);
-	if (pgq_shared->stream.diverged)
-		memcpy(buffer, pgq_shared->stream.reason, QUORUM_REASON_SIZE);
-	SpinLockRelease(&pgq_shared->stream_mutex);
-	if (buffer[0] == '\0' && !view->electable)
-		strlcpy(buffer, view->not_electable, QUORUM_REASON_SIZE);
-	return buffer;
-}
-
 /* voters, quorum, member_set, set_committed, needs_rewind */
 static void
 row_of_member_set(PgqRow *row, const QuorumView *view)
@@ -267,6 +243,18 @@ row_of_member_set(PgqRow *row, const QuorumView *view)
 
 /* ---- quorum.members ------------------------------------------------------------------- */
 
+/* wal_status, safe_wal_size: what the slot of another member keeps for it here */
+static void
+row_of_wal(PgqRow *row, const QuorumMemberView *member)
+{
+	PgqSlotWal	wal = {0};
+
+	if (!member->is_self && member->member.kind != QUORUM_WITNESS && max_replication_slots > 0)
+		pgq_slots_wal(member, &wal);
+	pgq_row_text(row, pgq_slots_wal_name(wal.state));
+	pgq_row_int8(row, wal.left, wal.limited);
+}
+
 Datum
 pgq_get_members(PG_FUNCTION_ARGS)
 {
@@ -291,6 +279,8 @@ row_of_member(PgqRow *row, const QuorumView *view, const QuorumMemberView *membe
 	PgqLag		lag;
 	bool		ever_heard = member->is_self || member->heard_ago_us != QUORUM_NEVER;
 	const char *role = member->is_leader ? "leader" : "follower";
+	const char *reason;
+	char		buffer[QUORUM_REASON_SIZE];
 
 	pgq_lag_of_member(view, member, &lag);
 	if (member->is_self)
@@ -323,28 +313,10 @@ row_of_member(PgqRow *row, const QuorumView *view, const QuorumMemberView *membe
 	pgq_row_int8(row, lag.bytes, lag.bytes_known);
 	pgq_row_interval(row, lag.us, lag.us_known);
 	pgq_row_bool(row, member->in_sync_rule, view->role == QUORUM_ROLE_LEADER);
-	why_not_electable(member, view, row);
-}
-
-/* electable, reason */
-static void
-why_not_electable(const QuorumMemberView *member, const QuorumView *view, PgqRow *row)
-{
-	const char *reason = NULL;
-
-	if (member->is_self)
-		reason = view->electable ? NULL : view->not_electable;
-	else if (member->member.kind == QUORUM_LEARNER)
-		reason = "learner: does not vote";
-	else if (member->member.kind == QUORUM_WITNESS)
-		reason = "witness: has no data";
-	else if (!member->heard)
-		reason = member->heard_ago_us == QUORUM_NEVER ? "never heard" : "not heard for a lease";
-	else if (member->diverged)
-		reason = "needs a rewind";
-	else if (member->recovering)
-		reason = "recovering: its log may lack acknowledged commits";
-	pgq_row_bool(row, member->is_self ? view->electable : reason == NULL, true);
+	pgq_row_bool(row, member->member.left_out, true);
+	row_of_wal(row, member);
+	reason = pgq_reason_not_electable(view, member, buffer);
+	pgq_row_bool(row, reason == NULL, true);
 	pgq_row_text(row, reason);
 }
 
@@ -393,7 +365,7 @@ pgq_get_stream(PG_FUNCTION_ARGS)
 
 	member = member_of_slot(view, slot);
 	if (member != NULL)
-		why_not = why_not_counted(view, member, state);
+		why_not = pgq_reason_not_counted(view, member, state);
 	else if (member_of_slot(view, name) != NULL)
 		why_not = "uses the name of a member, but not its slot";
 	else
@@ -405,25 +377,6 @@ pgq_get_stream(PG_FUNCTION_ARGS)
 	pgq_row_text(&row, why_not);
 	pgq_row_put(&row, fcinfo);
 	return (Datum) 0;
-}
-
-/* NULL when it counts.  The most basic reason first. */
-static const char *
-why_not_counted(const QuorumView *view, const QuorumMemberView *member, const char *state)
-{
-	if (view->role != QUORUM_ROLE_LEADER)
-		return "this node is not the leader";
-	if (member->member.kind == QUORUM_LEARNER)
-		return "learner: does not vote";
-	if (!member->in_sync_rule)
-		return "not in the rule for commits";
-	if (strcmp(state, "streaming") != 0)
-		return "still catching up";
-	if (member->diverged)
-		return "needs a rewind";
-	if (member->stream_term != view->term)
-		return "does not acknowledge WAL of this term";
-	return NULL;
 }
 
 /*

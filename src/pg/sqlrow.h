@@ -73,6 +73,20 @@ pgq_row_lsn(PgqRow *row, XLogRecPtr lsn)
 	pgq_row_add(row, LSNGetDatum(lsn), !XLogRecPtrIsInvalid(lsn));
 }
 
+/* Microseconds since 1970 as PostgreSQL counts */
+static inline TimestampTz
+pgq_wall_timestamp(int64 wall)
+{
+	return wall - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+}
+
+/* 0 is no instant: NULL */
+static inline void
+pgq_row_wall(PgqRow *row, int64 wall)
+{
+	pgq_row_add(row, TimestampTzGetDatum(pgq_wall_timestamp(wall)), wall != 0);
+}
+
 static inline Datum
 pgq_interval_us(int64 us)
 {
@@ -91,15 +105,23 @@ pgq_row_interval(PgqRow *row, int64 us, bool known)
 		pgq_row_null(row);
 }
 
-/* Send it to the tuplestore that InitMaterializedSRF made. */
+/*
+ * Send it to the tuplestore that InitMaterializedSRF made.  While a cluster is upgraded the
+ * library is newer than the SQL objects: columns are only ever appended to a function, and
+ * what it does not have yet is left out.  The other way round nothing can be made up.
+ */
 static inline void
 pgq_row_put(PgqRow *row, FunctionCallInfo fcinfo)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
-	if (row->count != result->setDesc->natts)
-		elog(ERROR, "row has %d columns, function returns %d: update extension pg_quorum",
-			 row->count, result->setDesc->natts);
+	if (row->count < result->setDesc->natts)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the library of pg_quorum on this node is older than the SQL objects of the extension"),
+				 errdetail("The function returns %d columns, the library knows %d.",
+						   result->setDesc->natts, row->count),
+				 errhint("Install the same release of pg_quorum on this node and restart it.")));
 	tuplestore_putvalues(result->setResult, result->setDesc, row->values, row->nulls);
 }
 

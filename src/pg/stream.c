@@ -135,6 +135,16 @@ stream_connect(PGQ_WALRCV_CONNECT_PARAMS)
 	uint64		deadline;
 	long		pause_ms = CONNECT_RETRY_MS;
 
+	if (!AmWalReceiverProcess() && pgq_is_member() && conninfo == PrimaryConnInfo)
+	{
+		/* 17: the copying of logical slots means the leader when it says primary */
+		char	   *to_leader = pgq_follow_database_conninfo(appname);
+
+		if (to_leader != NULL)
+			return (real_functions->walrcv_connect) (PGQ_WALRCV_CONNECT_ARGS(to_leader));
+		*err = pstrdup("no leader is known that this node could follow");
+		return NULL;
+	}
 	if (!AmWalReceiverProcess() || !pgq_is_member())
 		return (real_functions->walrcv_connect) (PGQ_WALRCV_CONNECT_ARGS(conninfo));
 
@@ -386,6 +396,7 @@ stream_wait_for_leader(QuorumMember *leader, uint64 deadline)
 	{
 		if (pgq_now_mono() >= deadline)
 			return false;
+		pgq_follow_want_worker();
 
 		/* the worker sets our latch; the limit is for a worker that is gone */
 		stream_pause(1000);

@@ -140,12 +140,13 @@ on_disowned(QuorumNodeId peer)
 
 	snprintf(text, sizeof(text), "node %u says that this node was removed from the cluster", peer);
 	pgq_engine_notice(text);
+	pgq_transport_be_guest();
 }
 
 static void
 on_message(const QuorumMessage *message)
 {
-	if (!pgq_engine_running())
+	if (!pgq_engine_running() || message->to != pgq_engine_view()->node_id)
 	{
 		if (message->type == QUORUM_MSG_INVITE)
 			pgq_join_invited(message);
@@ -169,6 +170,7 @@ start(void)
 	static QuorumHardState hard;
 	PgqMembership membership;
 	PgqIdentity identity;
+	PgqReport	failure;
 	char		why[QUORUM_REASON_SIZE];
 	char		host[QUORUM_HOST_SIZE];
 	uint16		port;
@@ -201,7 +203,12 @@ start(void)
 		memcpy(identity.cluster_id, hard.cluster_id, QUORUM_UUID_SIZE);
 		memcpy(identity.uuid, hard.uuid, QUORUM_UUID_SIZE);
 	}
-	pgq_transport_start(&identity, host, port, pgq_secret_file, &handler);
+	if (!pgq_transport_start(&identity, host, port, pgq_secret_file, &handler, &failure))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("%s", failure.message),
+				 failure.detail[0] != '\0' ? errdetail("%s", failure.detail) : 0,
+				 failure.hint[0] != '\0' ? errhint("%s", failure.hint) : 0));
 	if (membership == PGQ_MEMBER)
 		pgq_engine_start(&hard, false);
 	else
@@ -244,11 +251,11 @@ pgq_worker_main(Datum arg)
 	for (;;)
 	{
 		QuorumTime	deadline = Min(pgq_engine_deadline(), chores_at);
-		int			events = pgq_transport_wait(MyLatch, deadline, PG_WAIT_EXTENSION);
+		int			events = pgq_transport_wait(deadline);
 
-		if ((events & WL_POSTMASTER_DEATH) || !PostmasterIsAlive())
+		if ((events & PGQ_WAIT_ORPHANED) || !PostmasterIsAlive())
 			leave(QUORUM_CLOSING_POSTMASTER_DIED);
-		if (events & WL_LATCH_SET)
+		if (events & PGQ_WAIT_WOKEN)
 			ResetLatch(MyLatch);
 		if (ShutdownRequestPending)
 			leave(QUORUM_CLOSING_SHUTDOWN);
@@ -257,8 +264,9 @@ pgq_worker_main(Datum arg)
 		CHECK_FOR_INTERRUPTS();
 
 		pgq_join_requests();
-		if ((events & WL_LATCH_SET) || (QuorumTime) pgq_now_mono() >= pgq_engine_deadline())
+		if ((events & PGQ_WAIT_WOKEN) || (QuorumTime) pgq_now_mono() >= pgq_engine_deadline())
 			pgq_engine_facts();
+		pgq_engine_confirm();
 		pgq_engine_tick();
 		if ((QuorumTime) pgq_now_mono() >= chores_at)
 		{
