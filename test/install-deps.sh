@@ -33,6 +33,14 @@ for program in postgres initdb pg_ctl pg_basebackup pgbench psql; do
 	[ -n "$bindir" ] && [ -x "$bindir/$program" ] || need server
 done
 
+# A drill that cuts links makes hosts of network namespaces, which only root can.
+have_admin_tool() { have_tool "$1" || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
+case ${FAULT:-}:$(id -u) in
+	partition:0 | all:0)
+		have_admin_tool nft || need nftables
+		have_admin_tool ip || need iproute2 ;;
+esac
+
 [ -n "$packages" ] || exit 0
 [ -z "${INSTALL_DEPS_AGAIN:-}" ] || fail "still missing after the installation:$packages"
 

@@ -158,6 +158,10 @@ sub without_server
 	}
 	command('simulator builds', @quiet, 'sim-build')
 	  && command("simulator, $sim_seeds fresh seeds", 'build/sim/quorum_sim', '--seeds', $sim_seeds);
+	if (command('model builds', @quiet, 'model-build'))
+	{
+		command("model, every state of the scope $_", 'build/model/quorum_model', '--scope', $_) for qw(quick clocks);
+	}
 	return $installed;
 }
 
@@ -167,11 +171,12 @@ sub with_servers
 	my $bindir = pg_config('bindir');
 	my $pg_test = $pgxs =~ s{/makefiles/pgxs\.mk$}{/test}r;
 	my $major = pg_config('version') =~ /(\d+)/ ? $1 : 0;
+	command('the library of an upgrade builds', $make, '-s', '--no-print-directory', 'next') or return;
 	command('the drill\'s client builds', $make, '-s', '--no-print-directory', 'writer') or return;
 	my @sql = map { m{sql/(.*)\.sql} } some('SQL tests', sort glob('sql/*.sql'));
 	my @programs = some('tests on real clusters', sort glob('test/t/*.pl'));
 
-	($workspace) = QuorumNodes::open_workspace('test', grep { -e } qw(sql expected test build/drill/writer));
+	($workspace) = QuorumNodes::open_workspace('test', grep { -e } qw(sql expected test build/drill/writer build/next/pg_quorum.so docs/command.md));
 	chdir $workspace;
 	mkdir "$workspace/regress";
 
@@ -194,6 +199,7 @@ sub with_servers
 	$ENV{PG_REGRESS} = "$pg_test/regress/pg_regress";
 	$ENV{PG_TEST_TIMEOUT_DEFAULT} //= 120;
 	$ENV{PGPORT} = '65432';
+	$ENV{QUORUM_NEXT_LIBRARY} = "$workspace/pg_quorum.so";
 	for my $program (@programs)
 	{
 		my ($name) = $program =~ m{([^/]+)\.pl$};

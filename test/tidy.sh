@@ -16,15 +16,25 @@ exceptions='
 # A name stands for name.c, name.h and name_*.[ch], unless one of them has a place of its own:
 # shmem.c and stream.c serve what is built upon them, so they see more than their headers.
 layers='
-compat shmem.h
-guc slots state history syncnames timeline stream.h walfiles relaunch transport
-promote restart follow fence replay journal parking program source rollback clone rewind
-shmem.c stream.c facts sqlrow sqllag
-engine sqlfuncs sqladmin
+compat walhold shmem.h
+guc conninfo slots history autoconf syncnames logical timeline stream.h walfiles relaunch notify host
+promote restart follow fence replay health read_level commit_level journal parking program source outside rollback clone rewind
+shmem.c stream.c facts sqlrow sqllag sqlreason sqlrollback
+engine sqlfuncs sqlcheck sqladmin
 join
 worker
 pg_quorum
 '
+
+# Likewise in src/net, which server and witness share.
+net_layers='
+clock report
+host.h
+clock.c report.c state story transport
+invitation
+'
+# What it may include of PostgreSQL: all of it is in libpgcommon and libpgport, too.
+net_includes='common/file_perm.h common/hmac.h common/pg_prng.h port/pg_crc32c.h'
 
 top_level='LICENSE Makefile README.md control docs expected sql src test'
 core_includes='stdbool.h stddef.h stdint.h string.h stdarg.h limits.h inttypes.h'
@@ -68,13 +78,15 @@ check 'the core includes only itself and freestanding C' \
 check 'simulator, scenarios and unit tests include no part of the shell' \
 	"$(find test/sim test/core test/scenarios -name '*.[ch]' -exec grep -nE '#include .*(postgres|shmem|src/pg|pg/)' {} + 2>/dev/null)"
 
-check 'PG_VERSION_NUM stands in compat.h only' "$(grep -n PG_VERSION_NUM src/core/* src/pg/* | grep -v '^src/pg/compat.h:')"
+check 'PG_VERSION_NUM stands in compat.h only' "$(grep -n PG_VERSION_NUM src/core/* src/net/* src/pg/* | grep -v '^src/pg/compat.h:')"
 
 check 'pg_noreturn (compat.h) instead of pg_attribute_noreturn(), which 18 does not know' \
-	"$(grep -n pg_attribute_noreturn src/core/* src/pg/* | grep -v '^src/pg/compat.h:')"
+	"$(grep -n pg_attribute_noreturn src/core/* src/net/* src/pg/* | grep -v '^src/pg/compat.h:')"
 
-check 'every file of the shell has a layer, and includes nothing of a later one' \
-	"$(echo "$layers" | awk '
+# check_layers <directory> <layers>
+check_layers()
+{
+	echo "$2" | awk -v dir="$1" '
 		FNR == NR && FILENAME == "-" { for (i = 1; i <= NF; i++) layer[$i] = NR; next }
 		function layer_of(name,   stem)
 		{
@@ -88,12 +100,23 @@ check 'every file of the shell has a layer, and includes nothing of a later one'
 		FNR == 1 { own = layer_of(FILENAME); if (!own) print FILENAME ": has no layer in test/tidy.sh" }
 		/^#include "/ {
 			split($0, part, "\""); name = part[2]
-			if (name ~ /\// || system("test -e src/pg/" name) != 0) next
+			if (name ~ /\// || system("test -e " dir "/" name) != 0) next
 			if (own && layer_of(name) > own) print FILENAME ":" FNR ": " $0
-		}' - src/pg/*.[ch])"
+		}' - "$1"/*.[ch]
+}
+
+check 'every file of the shell has a layer, and includes nothing of a later one' \
+	"$(check_layers src/pg "$layers"; check_layers src/net "$net_layers")"
+
+check 'what server and witness share includes nothing that only one of them has' \
+	"$(grep -n '#include "' src/net/*.[ch] | grep -vE '"(\.\./core/quorum_[a-z]+\.h|[a-z_]+\.h)"' |
+		grep -vE "\"($(echo $net_includes | tr ' ' '|'))\""
+	grep -n '#include "[a-z_]*\.h"' src/net/*.[ch] | while IFS='"' read -r before name after; do
+		test -e "src/net/$name" || echo "$before$name"; done |
+		grep -vE '^src/net/host\.h:[0-9]+:#include postgres(_fe)?\.h')"
 
 check 'the shell uses the public headers of the core only' \
-	"$(grep -nE '#include "quorum_(internal|assert|invariants|peer|lease|election|emit|leader)\.h"' src/pg/*.[ch])"
+	"$(grep -nE '#include "quorum_(internal|assert|invariants|peer|lease|election|emit|leader)\.h"' src/net/*.[ch] src/pg/*.[ch])"
 
 # ---- sizes --------------------------------------------------------------------------------
 

@@ -3,14 +3,17 @@
 #	  Lets a newcomer watch a failover: three servers, a writer, a fault on the leader,
 #	  the story of what followed as it happens, and whether anything acknowledged is missing.
 #
-# Servers and processes are test/perl/QuorumNodes.pm; the client is writer.c.
+# Servers and processes are test/perl/QuorumNodes.pm; the client is writer.c.  For a partition
+# each server gets a host of its own (test/perl/QuorumNet.pm).
 #
-# usage: drill.pl --bindir DIR --writer FILE [--fault kill|killall|freeze|switchover] [--rounds N] [--nodes N]
-# exit status: 0 nothing lost, 1 something acknowledged is missing or no new leader served.
+# usage: drill.pl --bindir DIR --writer FILE [--fault kill|killall|freeze|partition|switchover|all]
+#                 [--rounds N] [--nodes N] [--witness] [--load pgbench] [--keep]
+# exit status: 0 nothing lost and every member whole after each round, else 1.
 use strict;
 use warnings;
 use FindBin ();
 use lib "$FindBin::RealBin/../perl";
+use QuorumNet;
 use QuorumNodes;
 use Getopt::Long ();
 use List::Util qw(max min sum0);
@@ -18,21 +21,49 @@ use Time::HiRes qw(time sleep);
 
 my $rate = 200;           # rows a second
 my $serve_limit = 30;     # seconds until a new leader must have served
-my $return_limit = 60;    # seconds until a node brought back must stream
+my $return_limit = 90;    # seconds until every member must be whole again
 my $calm = 1;             # seconds watched after a new leader served
+my $cut_for = 5;          # seconds of a partition at least: two leases and a half
 my $held = 0.03;          # seconds a line waits for an earlier one of another node
+my $stories = 20;         # in a drill of more rounds each is one line
 
-my %option = (fault => 'kill', rounds => 3, nodes => 3);
-Getopt::Long::GetOptions(\%option, 'bindir=s', 'writer=s', 'fault=s', 'rounds=i', 'nodes=i')
-  or die "usage: drill.pl --bindir DIR --writer FILE [--fault kill|killall|freeze|switchover] [--rounds N] [--nodes N]\n";
-$option{fault} =~ /^(kill|killall|freeze|switchover)$/ or die "FAULT is kill, killall, freeze or switchover, not $option{fault}\n";
+my @arguments = @ARGV;
+my @all = qw(kill killall freeze partition switchover);
+my %option = (fault => 'kill', rounds => 3, nodes => 0, load => '');
+my $usage = "usage: drill.pl --bindir DIR --writer FILE [--fault " . join('|', @all, 'all') .
+  "] [--rounds N] [--nodes N] [--witness] [--load pgbench] [--keep]\n";
+Getopt::Long::GetOptions(\%option, 'bindir=s', 'writer=s', 'fault=s', 'rounds=i', 'nodes=i', 'witness', 'load=s', 'keep')
+  or die $usage;
+grep { $_ eq $option{fault} } @all, 'all' or die "FAULT is one of @all, all, not $option{fault}\n";
+$option{load} eq '' || $option{load} eq 'pgbench' or die "LOAD is pgbench or nothing, not $option{load}\n";
 $option{rounds} >= 1 or die "ROUNDS is at least 1\n";
-$option{nodes} >= 3 && $option{nodes} <= 15 or die "NODES is between 3 and 15: two nodes cannot lose one and still have a majority\n";
+$option{nodes} ||= $option{witness} ? 2 : 3;
+$option{nodes} >= ($option{witness} ? 2 : 3) && $option{nodes} <= 15
+  or die "NODES is between 3 and 15: two nodes cannot lose one and still have a majority, unless there is a witness (WITNESS=1)\n";
+
+# With a witness the loss of a follower is a fault, too: commits wait for it until it is left out.
+my @faults = $option{fault} eq 'all' ? @all : ($option{fault});
+@faults = map { $_ eq 'switchover' ? ($_) : ("$_ of a follower", $_) } @faults if $option{witness};
+if (grep { /^partition/ } @faults)
+{
+	if (defined(my $why = QuorumNet::missing()))
+	{
+		print "skipped: FAULT=partition: $why\n";
+		exit 0 if $option{fault} eq 'partition';
+		@faults = grep { !/^partition/ } @faults;
+	}
+	else
+	{
+		QuorumNet::enter(@arguments);
+		QuorumNodes::use_network($option{nodes} + ($option{witness} ? 1 : 0));
+	}
+}
 
 my %fault_words = (
 	kill => 'SIGKILL to the postmaster',
 	killall => 'SIGKILL to every process',
 	freeze => 'SIGSTOP to every process',
+	partition => 'no packet from or to another node, clients still get through,',
 	switchover => 'quorum.switchover(): a planned change');
 
 $| = 1;
@@ -47,10 +78,14 @@ my $cluster;              # of the current cluster: QuorumNodes
 my %tail;                 # path => [handle, unfinished line]
 my @waiting;              # [time, line], to be printed in order of time
 my $fault_at;             # seconds since 1970, undef before the first fault
-my (@acked, $unknown, $refused, $connected_port);
-my (@acks);               # [time, port] since the writer started
+my ($unknown, $refused, $connected_port);
+my $acked = '';           # a bit for each id that was acknowledged
+my $acked_count = 0;
+my @acks;                 # [time, port] since the last round
 my ($writer_pid, $writer_input);
 my $next_id = 1;
+my $load_pid;
+my $switchover_error = '';
 my $story;                # is the story being told now?
 
 sub read_new_lines
@@ -101,8 +136,8 @@ sub watch_servers
 		{
 			$line =~ /^(\d+\.\d+) \w+:  quorum: (.*)/ or next;
 			my ($at, $text) = ($1, $2);
-			$node->{stays_away} = $1 if $text =~ /^no rewind: (.*)/;
 			$node->{following_at} = $at if $text =~ /^following /;
+			$node->{rewound_at} = $at if $text =~ /^(rewound|cloned) and following/;
 			story_line($at, $node->{name}, words_for($text)) if defined $fault_at && $at >= $fault_at - 0.001;
 		}
 	}
@@ -118,7 +153,8 @@ sub watch_writer
 		{
 			first_ack_after($at, $port) if @acks && defined $fault_at && $acks[-1][1] != $port;
 			push @acks, [$at, $port];
-			push @acked, $rest;
+			vec($acked, $rest, 1) = 1;
+			$acked_count++;
 			$next_id = $rest + 1;
 		}
 		elsif ($what eq 'U') { $unknown++; $next_id = $rest + 1 }
@@ -165,7 +201,7 @@ sub start_writer
 		close $writer_input;
 		chdir $workspace;
 		open(STDIN, '<&', $read) && open(STDOUT, '>', $output) or die "$output: $!\n";
-		{ no warnings 'exec'; exec $writer_program, join(',', map { $_->{port} } $cluster->nodes), 'postgres', $rate, $next_id }
+		{ no warnings 'exec'; exec $writer_program, join(',', map { "$_->{host}:$_->{port}" } $cluster->nodes), 'postgres', $rate, $next_id }
 		die "$writer_program: $!\n";
 	}
 }
@@ -196,30 +232,32 @@ sub wait_for_answer
 
 sub strike
 {
-	my ($node) = @_;
+	my ($fault, $node) = @_;
 	my @pids = $cluster->pids($node);
 	my $postmaster = $cluster->postmaster_pid($node);
+	my $what = $fault =~ s/ .*//r;
 
 	QuorumNodes::note_segments(@pids);
-	if ($option{fault} eq 'switchover')
+	$node->{following_at} = 0;
+	if ($what eq 'switchover')
 	{
-		# The checkpoint before it is no part of the gap: the story begins when the gate shuts.
-		$node->{stays_away} = undef;
-		$node->{following_at} = 0;
+		# The checkpoint before it is no part of the gap: writes go on.
 		$fault_at = $node->{back_at} = time();
-		$cluster->psql($node, 'SELECT quorum.switchover()');
-		return story_line($fault_at, $node->{name}, "$fault_words{switchover} of $node->{name}");
+		my ($status, $text) = $cluster->psql($node, 'SELECT quorum.switchover()');
+		$switchover_error = $status == 0 ? '' : "quorum.switchover() on $node->{name}: $text";
+		return story_line($fault_at, $node->{name}, "$fault_words{$what} of $node->{name}");
 	}
 	$fault_at = time();
-	if ($option{fault} eq 'kill') { kill 'KILL', $postmaster }
+	if ($what eq 'kill') { kill 'KILL', $postmaster }
+	elsif ($what eq 'partition') { QuorumNodes::network()->cut($node->{number}) }
 	else
 	{
 		# stopped first, none can see another die: so all are killed at once
 		kill 'STOP', $postmaster, @pids;
 		$cluster->signal_all($node, 'STOP');
-		$cluster->signal_all($node, 'KILL') if $option{fault} eq 'killall';
+		$cluster->signal_all($node, 'KILL') if $what eq 'killall';
 	}
-	story_line($fault_at, $node->{name}, "fault: $fault_words{$option{fault}} of $node->{name}");
+	story_line($fault_at, $node->{name}, "fault: $fault_words{$what} of $node->{name}");
 }
 
 # Longest time between two acknowledged writes that ended after the fault.
@@ -235,17 +273,21 @@ sub gap_ms
 
 sub bring_back
 {
-	my ($node) = @_;
+	my ($fault, $node) = @_;
 
-	return if $option{fault} eq 'switchover';
-	$node->{stays_away} = undef;
+	return if $fault eq 'switchover';
+	watch_for(max(0, $fault_at + $cut_for - time())) if $fault =~ /^partition/;
 	$node->{following_at} = 0;
 	$node->{back_at} = time();
-	if ($option{fault} eq 'freeze')
+	if ($fault =~ /^freeze/)
 	{
 		story_line(time(), $node->{name}, 'SIGCONT: it may go on');
 		$cluster->signal_all($node, 'CONT');
-		watch_for($calm);
+	}
+	elsif ($fault =~ /^partition/)
+	{
+		story_line(time(), $node->{name}, 'the network is whole again');
+		QuorumNodes::network()->heal;
 	}
 	else
 	{
@@ -255,107 +297,179 @@ sub bring_back
 	}
 }
 
-my @rejoins;              # ms from when the old leader could run until it streams again
+# Every member streams, counts and could lead, or the drill has failed.
+sub wait_until_whole
+{
+	my ($node) = @_;
+	my $limit = time() + $return_limit;
 
-# Returns the gap, and whether the same servers can be used for the next round.
+	while (1)
+	{
+		my @complaints = $cluster->complaints($cluster->by_port($acks[-1][1]));
+		push @complaints, "$node->{name} has not followed since it could" if $node->{following_at} < $node->{back_at};
+		return if !@complaints;
+		die "not every member is whole $return_limit s after the fault was mended:\n", map { "  $_\n" } @complaints if time() > $limit;
+		watch_for(0.2);
+	}
+}
+
+# Every term begins with a copy of its first segment, and PostgreSQL keeps all copies of the
+# segment it writes: so many changes of the leader, with so little written in between, would
+# fill pg_wal, and a rewind copies that.
+sub tidy_up
+{
+	my $leader = $cluster->by_port($acks[-1][1]);
+
+	$cluster->query($leader, 'SELECT pg_switch_wal()');
+	$cluster->query($leader, 'CHECKPOINT');
+	$cluster->psql($_, 'CHECKPOINT') for grep { $_ != $leader } $cluster->nodes;
+}
+
+my %results;              # fault => { gap => [ms], rejoin => [ms], rewound => n }
+
 sub round
 {
 	my ($number) = @_;
-	my $leader = $cluster->by_port($connected_port);
+	my $fault = $faults[ ($number - 1) % @faults ];
+	my $leader = $cluster->by_port($acks[-1][1]);
+	my $victim = $fault =~ /follower/ ? (grep { $_ != $leader } $cluster->nodes)[0] : $leader;
 
-	printf "\nround %d of %d: %d nodes, %s leads, %d rows a second are written\n", $number, $option{rounds}, $option{nodes}, $leader->{name}, $rate;
-	$story = 1;
-	strike($leader);
-	wait_for($serve_limit, 'a new leader serves', sub { $acks[-1][1] != $leader->{port} });
-	my $successor = $cluster->by_port($acks[-1][1]);
+	wait_for_load($leader);
+	@acks = ($acks[-1]);
+	printf "\nround %d of %d: %d nodes%s, %s leads, %d rows a second are written%s\n", $number, $option{rounds}, $option{nodes},
+	  $option{witness} ? ' and a witness' : '', $leader->{name}, $rate, $option{load} ? " beside $option{load} -c 8" : ''
+	  if $option{rounds} <= $stories;
+	$story = $option{rounds} <= $stories;
+	strike($fault, $victim);
+	if ($victim == $leader)
+	{
+		wait_for($serve_limit, 'a new leader serves', sub {
+			die $switchover_error if $switchover_error;
+			$acks[-1][1] != $leader->{port};
+		});
+	}
+	else
+	{
+		wait_for($serve_limit, 'writes go on', sub { $acks[-1][0] > $fault_at + $calm && $acks[-1][0] > time() - 0.1 });
+	}
 	watch_for($calm);
 	my $gap = gap_ms();
 
-	bring_back($leader);
-	wait_for_answer($return_limit, "$leader->{name} streams again", sub {
-		$leader->{stays_away}
-		  || $leader->{following_at} >= $leader->{back_at} && $cluster->all_stream($successor);
-	});
-	$gap = max($gap, gap_ms()) if $option{fault} eq 'freeze';
+	bring_back($fault, $victim);
+	watch_for($calm) if $fault =~ /^(freeze|partition)/;
+	wait_until_whole($victim);
+	$gap = max($gap, gap_ms()) if $fault =~ /^(freeze|partition)/;
 	watch_for($held);
 	print_waiting(time());
 	$story = 0;
-	my $rejoin = 1000 * ($leader->{following_at} - $leader->{back_at});
-	push @rejoins, $rejoin if !$leader->{stays_away};
-	printf "round %d: no write was acknowledged for %.0f ms; %s\n", $number, $gap,
-	  $leader->{stays_away} ? "$leader->{name} cannot come back: $leader->{stays_away}"
-	  : sprintf('%s streams again %.0f ms after it could', $leader->{name}, $rejoin);
-	return ($gap, !$leader->{stays_away});
+	tidy_up() if $number % 10 == 0;
+	watch_for($calm / 2);
+	my $rejoin = 1000 * ($victim->{following_at} - $victim->{back_at});
+	my $rewound = ($victim->{rewound_at} // 0) >= $fault_at;
+	push @{ $results{$fault}{gap} }, $gap;
+	push @{ $results{$fault}{rejoin} }, $rejoin;
+	$results{$fault}{rewound} += $rewound;
+	printf "round %d%s: no write was acknowledged for %.0f ms; %s streams again %.0f ms after it could%s; all members are whole\n", $number,
+	  $option{rounds} <= $stories ? '' : " of $option{rounds}, $fault of $victim->{name}", $gap, $victim->{name}, $rejoin,
+	  $rewound ? ', rewound' : '';
 }
 
 # ---- clusters ------------------------------------------------------------------------------
 
-my $cluster_count = 0;
-
 sub make_cluster
 {
-	$cluster_count++;
-	printf "making %d servers in %s\n", $option{nodes}, $workspace;
-	undef $fault_at;
-	$cluster = QuorumNodes->new(bindir => $option{bindir}, extension => 1, count => $option{nodes},
-		prefix => "c${cluster_count}n", settings => "shared_buffers = 16MB\nmin_wal_size = 32MB\n");
+	printf "making %d servers%s in %s%s\n", $option{nodes}, $option{witness} ? ' and a witness' : '', $workspace,
+	  QuorumNodes::network() ? ', each with a network of its own' : '';
+	$cluster = QuorumNodes->new(bindir => $option{bindir}, extension => 1, count => $option{nodes}, witness => $option{witness},
+		prefix => 'c', settings => $option{load} ? "shared_buffers = 64MB\nmax_wal_size = 1GB\n" :
+		"shared_buffers = 16MB\nmin_wal_size = 32MB\nmax_wal_size = 128MB\nquorum.rollback_keep_size = 64MB\n");
 	my $first = $cluster->create;
 	$cluster->query($first, 'CREATE TABLE drill (id bigint PRIMARY KEY)');
-	@acked = ();
+	start_load($first) if $option{load};
 	start_writer();
 	wait_for(10, 'the writer writes', sub { @acks >= $rate / 2 });
 }
 
-# Is every acknowledged row there?  Returns (acknowledged, missing).
+# pgbench ends when it loses its connections: it is started again until the drill ends.
+sub start_load
+{
+	my ($leader) = @_;
+	my $hosts = join ',', map { $_->{host} } $cluster->nodes;
+	my $ports = join ',', map { $_->{port} } $cluster->nodes;
+	my $target = "host=$hosts port=$ports user=postgres dbname=postgres target_session_attrs=read-write connect_timeout=2 application_name=drill_load";
+
+	QuorumNodes::run_or_die($cluster->bin('pgbench'), '-i', '-q', '-s', 16, '-h', $workspace, '-p', $leader->{port}, '-U', 'postgres', 'postgres');
+	defined($load_pid = fork()) or die "fork: $!\n";
+	return if $load_pid;
+	chdir $workspace;
+	$SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
+	open(STDIN, '<', '/dev/null');
+	open(STDOUT, '>', '/dev/null');
+	open(STDERR, '>', '/dev/null');
+	while (1)
+	{
+		system $cluster->bin('pgbench'), '-n', '-c', 8, '-j', 2, '-T', 3600, $target;
+		sleep 0.05;
+	}
+}
+
+sub wait_for_load
+{
+	my ($leader) = @_;
+	wait_for_answer(60, 'pgbench works', sub {
+		my ($status, $text) = $cluster->psql($leader, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'drill_load'");
+		$status == 0 && $text =~ /^\d+$/m && $text >= 8;
+	}) if $option{load};
+	watch_for($calm) if $option{load};
+}
+
+# How many acknowledged rows are missing?
 sub verify
 {
 	stop_writer();
 	my $leader = $cluster->by_port($acks[-1][1]);
-	my %there = map { $_ => 1 } split /\n/, $cluster->query($leader, 'SELECT id FROM drill');
-	my @missing = grep { !$there{$_} } @acked;
-	printf "acknowledged rows missing on %s: %d of %d%s\n", $leader->{name}, scalar @missing, scalar @acked,
+	vec($acked, $_, 1) = 0 for split /\n/, $cluster->query($leader, 'SELECT id FROM drill');
+	my @missing;
+	for my $byte (grep { vec($acked, $_, 8) } 0 .. length($acked) - 1)
+	{
+		push @missing, grep { vec($acked, $_, 1) } 8 * $byte .. 8 * $byte + 7;
+	}
+	printf "acknowledged rows missing on %s: %d of %d%s\n", $leader->{name}, scalar @missing, $acked_count,
 	  @missing ? ' (the first: ' . join(', ', @missing[ 0 .. min(9, $#missing) ]) . ')' : '';
-	return (scalar @acked, scalar @missing);
+	return scalar @missing;
 }
 
-# Of sorted values.
-sub median { return ($_[ $#_ / 2 ] + $_[ @_ / 2 ]) / 2 }
+sub of_rounds
+{
+	my ($what, @values) = @_;
+	@values = sort { $a <=> $b } @values;
+	return sprintf "${what}_ms_min=%.0f ${what}_ms_median=%.0f ${what}_ms_max=%.0f", $values[0],
+	  ($values[ $#values / 2 ] + $values[ @values / 2 ]) / 2, $values[-1];
+}
 
 sub drill
 {
-	my (@gaps, $acked, $lost);
-	my $usable = 0;
-
-	for my $number (1 .. $option{rounds})
+	make_cluster();
+	round($_) for 1 .. $option{rounds};
+	my $lost = verify();
+	print "writes refused with an error: ${\($refused // 0)}, without an answer: ${\($unknown // 0)}\n\n";
+	for my $fault (grep { $results{$_} } @faults)
 	{
-		make_cluster() if !$usable;
-		(my $gap, $usable) = round($number);
-		push @gaps, $gap;
-		next if $usable && $number < $option{rounds};
-		my ($there, $missing) = verify();
-		$acked += $there;
-		$lost += $missing;
-		next if $number == $option{rounds};
-		print "new servers for the next round\n";
-		$cluster->destroy;
+		my $result = $results{$fault};
+		printf "%s: rounds=%d %s %s rewound=%d\n", $fault, scalar @{ $result->{gap} }, of_rounds('gap', @{ $result->{gap} }),
+		  of_rounds('rejoin', @{ $result->{rejoin} }), $result->{rewound};
 	}
-	@gaps = sort { $a <=> $b } @gaps;
-	my $median = median(@gaps);
-	@rejoins = sort { $a <=> $b } @rejoins;
-	printf "old leader streams again: rounds=%d rejoin_ms_min=%.0f rejoin_ms_median=%.0f rejoin_ms_max=%.0f\n",
-	  scalar @rejoins, $rejoins[0], median(@rejoins), $rejoins[-1] if @rejoins;
-	print "writes refused with an error: ${\($refused // 0)}, without an answer: ${\($unknown // 0)}\n";
-	return (sprintf("drill: fault=%s rounds=%d gap_ms_min=%.0f gap_ms_median=%.0f gap_ms_max=%.0f acked=%d lost=%d",
-			$option{fault}, $option{rounds}, $gaps[0], $median, $gaps[-1], $acked, $lost), $lost);
+	return (sprintf("drill: fault=%s rounds=%d %s acked=%d lost=%d", $option{fault}, $option{rounds},
+			of_rounds('gap', map { @{ $_->{gap} } } values %results), $acked_count, $lost), $lost);
 }
 
 my ($verdict, $lost) = eval { drill() };
 my $error = $@;
 if (defined $verdict)
 {
-	$keep_workspace = $lost > 0;
+	$keep_workspace = $lost > 0 || $option{keep};
 	finish();
-	print "the servers' directories and logs are in $workspace\n" if $lost > 0;
+	print "the servers' directories and logs are in $workspace\n" if $keep_workspace;
 	print "\n$verdict\n";
 	exit($lost > 0);
 }
@@ -369,6 +483,8 @@ exit 1;
 sub finish
 {
 	if (defined $writer_pid) { close $writer_input; waitpid($writer_pid, 0); undef $writer_pid }
+	kill 'TERM', grep { defined } $load_pid, $cluster ? $cluster->{witness}{pid} : ();
+	undef $load_pid;
 	QuorumNodes::close_workspace(!$keep_workspace);
 }
 

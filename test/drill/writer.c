@@ -15,7 +15,7 @@
  *
  * Times are milliseconds since 1970.  It ends when its standard input does.
  *
- * usage: writer <ports, comma separated> <user> <rows a second> <first id>
+ * usage: writer <host:port, comma separated> <user> <rows a second> <first id>
  */
 #include <errno.h>
 #include <poll.h>
@@ -33,6 +33,7 @@
 #include <libpq-fe.h>
 
 #define HOSTS_MAX 15
+#define HOST_SIZE 64
 #define CONNECT_LIMIT_US 150000	/* per host; libpq's own connect_timeout has 2 s at least */
 #define ANSWER_LIMIT_US 100000
 #define SILENT_US 1000000		/* a host that said nothing is left out for so long */
@@ -40,10 +41,14 @@
 #define RETRY_US_MAX 20000
 #define REFUSED_RETRY_MAX 40	/* tries on a connection that has not served yet */
 
-/* ports in the order in which they are tried: the one that failed last comes last */
-static int	ports[HOSTS_MAX];
-static int64_t silent_until[HOSTS_MAX];
-static int	port_count;
+/* in the order in which they are tried: the one that failed last comes last */
+static struct Server
+{
+	char		host[HOST_SIZE];
+	int			port;			/* no two have the same */
+	int64_t		silent_until;
+}			servers[HOSTS_MAX];
+static int	server_count;
 static const char *user;
 static bool input_ended = false;
 
@@ -105,19 +110,29 @@ current_port(PGconn *conn)
 	return port ? atoi(port) : 0;
 }
 
+/* A server that stops says so in a warning, which is no business of whoever watches. */
+static void
+ignore_notice(void *arg, const char *message)
+{
+	(void) arg;
+	(void) message;
+}
+
 static void
 put_last(int port, int64_t silent_us)
 {
 	int64_t		until = now_us() + silent_us;
 
-	for (int i = 0; i < port_count; i++)
+	for (int i = 0; i < server_count; i++)
 	{
-		if (ports[i] != port)
+		struct Server moved = servers[i];
+
+		if (moved.port != port)
 			continue;
-		memmove(&ports[i], &ports[i + 1], (size_t) (port_count - i - 1) * sizeof(ports[0]));
-		memmove(&silent_until[i], &silent_until[i + 1], (size_t) (port_count - i - 1) * sizeof(silent_until[0]));
-		ports[port_count - 1] = port;
-		silent_until[port_count - 1] = until;
+		memmove(&servers[i], &servers[i + 1],
+				(size_t) (server_count - i - 1) * sizeof(servers[0]));
+		moved.silent_until = until;
+		servers[server_count - 1] = moved;
 		return;
 	}
 }
@@ -125,20 +140,24 @@ put_last(int port, int64_t silent_us)
 static PGconn *
 start_connecting(void)
 {
-	char		hosts[HOSTS_MAX * 16] = "";
+	char		hosts[HOSTS_MAX * (HOST_SIZE + 1)] = "";
 	char		numbers[HOSTS_MAX * 16] = "";
-	char		conninfo[1024];
+	char		conninfo[sizeof(hosts) + sizeof(numbers) + 256];
 	int64_t		now = now_us();
 
-	for (int i = 0; i < port_count; i++)
+	for (int i = 0; i < server_count; i++)
 	{
+		const struct Server *server = &servers[i];
 		size_t		used = strlen(numbers);
 
-		if (silent_until[i] > now)
+		if (server->silent_until > now)
 			continue;
-		snprintf(numbers + used, sizeof(numbers) - used, "%s%d", used ? "," : "", ports[i]);
-		strcat(hosts, used ? ",127.0.0.1" : "127.0.0.1");
+		snprintf(numbers + used, sizeof(numbers) - used, "%s%d", used ? "," : "", server->port);
+		strcat(hosts, used ? "," : "");
+		strcat(hosts, server->host);
 	}
+	if (hosts[0] == '\0')
+		return NULL;			/* libpq would take a default */
 	snprintf(conninfo, sizeof(conninfo), "host=%s port=%s user=%s dbname=postgres"
 			 " target_session_attrs=read-write application_name=drill_writer"
 			 " sslmode=disable gssencmode=disable", hosts, numbers, user);
@@ -159,6 +178,7 @@ connect_once(void)
 		if (status == PGRES_POLLING_OK)
 		{
 			PQsetnonblocking(conn, 1);
+			PQsetNoticeProcessor(conn, ignore_notice, NULL);
 			tell('C', current_port(conn), "");
 			return conn;
 		}
@@ -320,13 +340,25 @@ main(int argc, char **argv)
 
 	if (argc != 5 || (rate = atoi(argv[3])) < 1)
 	{
-		fprintf(stderr, "usage: %s <ports> <user> <rows a second> <first id>\n", argv[0]);
+		fprintf(stderr, "usage: %s <host:port,...> <user> <rows a second> <first id>\n", argv[0]);
 		return 2;
 	}
 	signal(SIGINT, SIG_IGN);	/* Ctrl-C reaches the drill, whose end is ours */
 	signal(SIGPIPE, SIG_IGN);
-	for (char *port = strtok(argv[1], ","); port != NULL && port_count < HOSTS_MAX; port = strtok(NULL, ","))
-		ports[port_count++] = atoi(port);
+	for (char *text = strtok(argv[1], ","); text != NULL && server_count < HOSTS_MAX;
+		 text = strtok(NULL, ","))
+	{
+		struct Server *server = &servers[server_count++];
+		char	   *colon = strrchr(text, ':');
+
+		if (colon == NULL || colon - text >= HOST_SIZE)
+		{
+			fprintf(stderr, "%s: not host:port: %s\n", argv[0], text);
+			return 2;
+		}
+		memcpy(server->host, text, (size_t) (colon - text));
+		server->port = atoi(colon + 1);
+	}
 	user = argv[2];
 	write_rows(1000000 / rate, atoll(argv[4]));
 	return 0;

@@ -24,6 +24,7 @@ use Carp;
 use POSIX qw(:sys_wait_h);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use QuorumWitness;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
@@ -46,12 +47,15 @@ sub new
 
 	$self->_found;
 	$self->join_node for 2 .. ($options{nodes} // 3);
+	$self->join_witness if $options{witness};
 	return $self;
 }
 
 sub lease { return $_[0]{lease}; }
 sub nodes { return @{ $_[0]{nodes} }; }
 sub node { return $_[0]{nodes}[ $_[1] - 1 ]; }
+
+sub witness { return $_[0]{witness}; }
 
 sub secret { return $secret; }
 
@@ -140,6 +144,41 @@ sub join_node
 	$leader->safe_psql('postgres',
 		"SELECT quorum.add_member('n$number', '127.0.0.1:$node->{quorum_port}')");
 	return $node;
+}
+
+# A witness that belongs to nobody yet.
+sub new_witness
+{
+	my ($self, $name) = @_;
+	my $first = $self->node(1);
+	my $witness = QuorumWitness->new(
+		command => $first->config_data('--bindir') . '/pg_quorum',
+		directory => $first->basedir . "/$name",
+		name => $name,
+		port => PostgreSQL::Test::Cluster::get_free_port(),
+		secret => $secret,
+		lease => $self->{lease});
+
+	push @{ $self->{witnesses} }, $witness;
+	return $witness;
+}
+
+sub join_witness
+{
+	my ($self, $name) = @_;
+	my $witness = $self->{witness} = $self->new_witness($name // 'w');
+
+	$witness->start or croak "the witness does not start:\n" . $witness->log_since;
+	$self->add_witness($witness);
+	return $witness;
+}
+
+sub add_witness
+{
+	my ($self, $witness) = @_;
+
+	$self->wait_for_leader->safe_psql('postgres',
+		"SELECT quorum.add_member('$witness->{name}', '127.0.0.1:$witness->{port}', kind => 'witness')");
 }
 
 # Ask one node without dying: undef when it does not answer.
@@ -358,6 +397,11 @@ sub show_logs
 		diag("---- $node->{quorum_name}");
 		diag($_) for @lines;
 	}
+	for my $witness (@{ $self->{witnesses} // [] })
+	{
+		diag("---- $witness->{quorum_name}");
+		diag($_) for split /\n/, $witness->log_since;
+	}
 }
 
 # Nothing of ours may stay.  One node after the other cannot be stopped: those that are
@@ -377,6 +421,7 @@ END
 			push @pids, @of_node;
 			$node->{_pid} = undef;
 		}
+		$_->kill_all for @{ $cluster->{witnesses} // [] };
 	}
 	my $until = time() + 30;
 	usleep(20_000) while (grep { _runs($_) } @pids) && time() < $until;

@@ -13,11 +13,18 @@ use File::Path ();
 use File::Temp ();
 use IO::Socket::INET ();
 use POSIX ();
+use QuorumNet ();
 use Time::HiRes ();
 
 # ---- the workspace ------------------------------------------------------------------------
 
 my ($workspace, $janitor, $janitor_pipe, $owner_pid);
+my ($network_size, $network);    # QuorumNet, when each node has a host of its own
+
+# Before open_workspace, as root and in the hub: so many nodes get a network of their own.
+sub use_network { ($network_size) = @_ }
+
+sub network { return $network }
 
 # Never run servers as root: go on as the user that the distribution made for them.
 sub unprivileged_user
@@ -45,6 +52,7 @@ sub open_workspace
 	{
 		my ($user, $uid, $gid) = unprivileged_user();
 		system('chown', '-R', "$uid:$gid", $workspace) == 0 or die "chown $workspace failed\n";
+		$network = QuorumNet->new($network_size, $uid, $gid, $workspace) if $network_size;
 		$) = "$gid $gid";
 		$( = $gid;
 		POSIX::setuid($uid) or die "setuid: $!\n";
@@ -198,13 +206,14 @@ sub free_ports
 
 # ---- servers ------------------------------------------------------------------------------
 
+# copy_options: more options for the copy of (from, node)
 # bindir; extension (1: members of a quorum, 0: plain PostgreSQL); count; prefix of the
 # directories; settings (lines for every server).
 sub new
 {
 	my ($class, %self) = @_;
 	my $self = bless {%self}, $class;
-	my @ports = free_ports(2 * $self->{count});
+	my @ports = free_ports(2 * $self->{count} + 1);
 
 	$self->{prefix} //= 'n';
 	for my $i (1 .. $self->{count})
@@ -212,12 +221,23 @@ sub new
 		my $name = "$self->{prefix}$i";
 		push @{ $self->{nodes} }, {
 			name => "n$i",
+			number => $i,
+			host => $network ? $network->address($i) : '127.0.0.1',
 			dir => "$workspace/$name",
 			log => "$workspace/$name.log",
 			port => shift @ports,
 			quorum_port => shift @ports
 		};
 	}
+	my $number = 1 + $self->{count};
+	$self->{witness} = {
+		name => 'w',
+		number => $number,
+		host => $network ? $network->address($number) : '127.0.0.1',
+		dir => "$workspace/$self->{prefix}w",
+		log => "$workspace/$self->{prefix}w.log",
+		quorum_port => shift @ports
+	} if $self->{witness};
 	return $self;
 }
 
@@ -242,7 +262,7 @@ sub configure
 {
 	my ($self, $node) = @_;
 	my $text = <<"EOC";
-listen_addresses = '127.0.0.1'
+listen_addresses = '$node->{host}'
 port = $node->{port}
 unix_socket_directories = '$workspace'
 log_line_prefix = '%n '
@@ -254,7 +274,7 @@ EOC
 	$text .= <<"EOC" if $self->{extension};
 shared_preload_libraries = 'pg_quorum'
 quorum.node_name = '$node->{name}'
-quorum.address = '127.0.0.1:$node->{quorum_port}'
+quorum.address = '$node->{host}:$node->{quorum_port}'
 quorum.conninfo = 'user=postgres'
 EOC
 	write_file("$node->{dir}/servers.conf", '>', $text);
@@ -265,23 +285,31 @@ EOC
 sub start
 {
 	my ($self, $node, $idle) = @_;
-	reap();
-	defined(my $pid = fork()) or die "fork: $!\n";
-	if ($pid == 0)
-	{
-		POSIX::setsid();
-		chdir $workspace;
-		open(STDIN, '<', '/dev/null');
-		open(STDOUT, '>>', $node->{log});
-		open(STDERR, '>&', \*STDOUT);
-		{ no warnings 'exec'; exec $self->bin('postgres'), '-D', $node->{dir} }
-		POSIX::_exit(127);
-	}
+	my $pid = run_server($node, $self->bin('postgres'), '-D', $node->{dir});
 	$self->wait_for(60, "$node->{name} starts", sub {
-		die "$node->{name} ended at its start\n" if waitpid($pid, POSIX::WNOHANG) == $pid;
+		reap();
+		die "$node->{name} ended at its start\n" if !-d "/proc/$pid";
 		my @lock = read_lines("$node->{dir}/postmaster.pid");
 		return @lock > 7 && $lock[0] == $pid && $lock[7] =~ /^(ready|standby)/;
 	}, $idle);
+}
+
+sub run_server
+{
+	my ($node, @command) = @_;
+
+	reap();
+	write_file($node->{log}, '>>', '');    # ours, whoever writes it
+	return $network->start($node->{number}, $node->{log}, @command) if $network;
+	defined(my $pid = fork()) or die "fork: $!\n";
+	return $pid if $pid;
+	POSIX::setsid();
+	chdir $workspace;
+	open(STDIN, '<', '/dev/null');
+	open(STDOUT, '>>', $node->{log});
+	open(STDERR, '>&', \*STDOUT);
+	{ no warnings 'exec'; exec @command }
+	POSIX::_exit(127);
 }
 
 # Collect ended children.
@@ -294,6 +322,7 @@ sub init_first
 
 	run_or_die($self->bin('initdb'), '-D', $node->{dir}, '-k', '-N', '-A', 'trust', '-U', 'postgres', '--locale=C', '-E', 'UTF8');
 	write_file("$node->{dir}/postgresql.conf", '>>', "include 'servers.conf'\n");
+	write_file("$node->{dir}/pg_hba.conf", '>>', "host all,replication all 10.99.0.0/16 trust\n") if $network;
 	if ($self->{extension})
 	{
 		write_file("$node->{dir}/pg_quorum.secret", '>', join('', map { sprintf '%02x', rand 256 } 1 .. 32) . "\n");
@@ -307,9 +336,10 @@ sub clone
 {
 	my ($self, $from, $node) = @_;
 
-	run_or_die($self->bin('pg_basebackup'), '-D', $node->{dir}, '-h', '127.0.0.1', '-p', $from->{port},
+	run_or_die($self->bin('pg_basebackup'), '-D', $node->{dir}, '-h', $from->{host}, '-p', $from->{port},
 		'-U', 'postgres', '-X', 'stream', '-R', '--checkpoint=fast', '--no-sync',
-		$self->{extension} ? () : ('-C', '-S', "slot_$node->{name}"));
+		$self->{extension} ? () : ('-C', '-S', "slot_$node->{name}"),
+		$self->{copy_options} ? $self->{copy_options}->($from, $node) : ());
 	$self->configure($node);
 	$self->start($node);
 }
@@ -329,7 +359,7 @@ sub create
 	for my $node (@others)
 	{
 		$self->clone($first, $node);
-		$self->query($first, "SELECT quorum.add_member('$node->{name}', '127.0.0.1:$node->{quorum_port}')") if $self->{extension};
+		$self->query($first, "SELECT quorum.add_member('$node->{name}', '$node->{host}:$node->{quorum_port}')") if $self->{extension};
 	}
 	if (!$self->{extension})
 	{
@@ -337,8 +367,22 @@ sub create
 		$self->query($first, "ALTER SYSTEM SET synchronous_standby_names = 'ANY " . int(@{ $self->{nodes} } / 2) . " ($names)'");
 		$self->query($first, 'SELECT pg_reload_conf()');
 	}
+	$self->join_witness($first) if $self->{witness};
 	$self->wait_for(60, 'every standby streams and has its vote', sub { $self->all_stream($first) });
 	return $first;
+}
+
+# A member that votes and has no data: pg_quorum witness.
+sub join_witness
+{
+	my ($self, $leader) = @_;
+	my $witness = $self->{witness};
+	my $secret = "$witness->{dir}.secret";
+
+	write_file($secret, '>', join("\n", read_lines("$leader->{dir}/pg_quorum.secret")) . "\n");
+	$witness->{pid} = run_server($witness, $self->bin('pg_quorum'), 'witness', '-D', $witness->{dir}, "--name=$witness->{name}",
+		"--address=$witness->{host}:$witness->{quorum_port}", "--secret-file=$secret");
+	$self->query($leader, "SELECT quorum.add_member('$witness->{name}', '$witness->{host}:$witness->{quorum_port}', kind => 'witness')");
 }
 
 sub psql
@@ -398,6 +442,33 @@ sub signal_all
 	my %seen;
 	while (my @new = grep { !$seen{$_}++ } $self->pids($node)) { kill $signal, @new }
 	return scalar keys %seen;
+}
+
+# What keeps the cluster that this node leads from being whole, one line each; empty: nothing.
+sub complaints
+{
+	my ($self, $leader) = @_;
+	my $members = @{ $self->{nodes} } + ($self->{witness} ? 1 : 0);
+	my ($status, $text) = $self->psql($leader, <<"EOQ");
+SELECT 'there are ' || count(*) || ' members' FROM quorum.members HAVING count(*) <> $members
+UNION ALL SELECT 'the gate is ' || gate FROM quorum.status WHERE gate IS DISTINCT FROM 'open'
+UNION ALL SELECT 'the member set is not stored by a majority' FROM quorum.status WHERE set_committed IS NOT TRUE
+UNION ALL SELECT name || ' is a ' || kind FROM quorum.members WHERE kind NOT IN ('voter', 'witness')
+UNION ALL SELECT name || ' is not heard' FROM quorum.members WHERE NOT reachable
+UNION ALL SELECT name || ' cannot lead: ' || coalesce(reason, '') FROM quorum.members WHERE kind = 'voter' AND NOT electable
+UNION ALL SELECT name || ' does not count for commits' FROM quorum.members WHERE kind = 'voter' AND NOT is_self AND NOT in_sync_rule
+UNION ALL SELECT name || ' does not stream' || coalesce(': ' || why_not, '')
+  FROM quorum.members LEFT JOIN quorum.replication ON direction = 'to' AND node = name
+  WHERE kind = 'voter' AND NOT is_self AND counted IS NOT TRUE
+EOQ
+	return "$leader->{name} does not answer: " . ($text =~ s/\n.*//sr) if $status != 0;
+	my @found = split /\n/, $text;
+	for my $node (grep { $_ != $leader } $self->nodes)
+	{
+		($status, $text) = $self->psql($node, "SELECT reason FROM quorum.status WHERE phase <> 'standby' OR leader IS DISTINCT FROM '$leader->{name}' OR needs_rewind OR NOT electable");
+		push @found, "$node->{name}: " . ($text =~ s/\n.*//sr) if $status != 0 || $text ne '';
+	}
+	return @found;
 }
 
 sub log_tail

@@ -59,6 +59,39 @@ is($cluster->ask($next, 'SELECT count(*) FROM t'), '2', 'every acknowledged row 
 $cluster->wait_for_followers;
 pass('all follow');
 
+# The worker is killed while its server needs WAL of the leader to become consistent (V12):
+# the postmaster alone would start it again when hot standby opens, which it never does.
+$leader = $cluster->leader;
+my ($half) = $cluster->followers;
+$half->stop('fast');
+my $copy = PostgreSQL::Test::Utils::tempdir() . '/copy';
+$leader->command_ok([ 'pg_basebackup', '-D', $copy, '-d', $leader->connstr('postgres'), '-X', 'none', '-c', 'fast', '--no-sync' ],
+	'a base backup without WAL');
+ok(defined $cluster->ask($leader, 'INSERT INTO t VALUES (3)'), 'the leader writes on');
+my $data = $half->data_dir;
+my @taken = qw(base global pg_xact pg_multixact pg_wal pg_twophase pg_subtrans);
+system('rm', '-rf', map { "$data/$_" } @taken) == 0 or die 'rm';
+system('cp', '-a', (map { "$copy/$_" } @taken), "$copy/backup_label", $data) == 0 or die 'cp';
+my @frozen = grep { $_ != $half } $cluster->nodes;
+$cluster->freeze($_) for @frozen;
+$size = $cluster->log_size($half);
+PostgreSQL::Test::Utils::system_log('pg_ctl', '-D', $data, '-l', $half->logfile, '-W', 'start') == 0 or die 'pg_ctl';
+$cluster->wait_for_log($half, qr/entering standby mode/, $size);
+my $worker = $cluster->wait_until('the worker of the half server', sub {
+	for my $pid ($cluster->processes($half))
+	{
+		open(my $in, '<', "/proc/$pid/cmdline") or next;
+		return $pid if (<$in> // '') =~ /^postgres: (\S+: )?pg_quorum\b/;
+	}
+	return undef;
+});
+kill 'KILL', $worker;
+$cluster->wait_for_log($half, qr/all server processes terminated; reinitializing/, $size);
+$cluster->thaw($_) for @frozen;
+$half->_update_pid(1);
+$cluster->wait_for_followers;
+pass('a worker killed before its server is consistent comes back');
+
 # A cluster of one has nobody to ask.
 my $single = QuorumCluster->new('single', nodes => 1);
 my ($node) = $single->nodes;

@@ -121,8 +121,8 @@ my $second_size = $cluster->log_size($second);
 $wire = QuorumWire->new(%thief, secret => $cluster->secret, port => $second->{quorum_port},
 	target => $second_id);
 ok($wire->handshake, 'a thief of identity and secret is heard');
-my ($own, $forged) = map { $wire->frame_bytes(pack 'C C L< L< L< C L< L< L< Q< C L<',
-	1, 8, $_, $second_id, $term, 0, 0, 0, 0, 0, 1, 0) } $thief{node_id}, $leader_id;
+my ($own, $forged) = map { $wire->frame_bytes(pack 'C C C L< L< L< C L< L< L< Q< C L<',
+	3, 0, 8, $_, $second_id, $term, 0, 0, 0, 0, 0, 1, 0) } $thief{node_id}, $leader_id;
 $wire->send_bytes($own . $forged);
 $cluster->wait_until('the forged name is counted', sub {
 	return $cluster->ask($second, 'SELECT rejected_garbage FROM quorum.transport') > $garbage

@@ -94,9 +94,56 @@ ok(scalar(grep { /\/[0-9A-F]{24}$/ } glob("$kept[0]/*")), '... the WAL');
 my $table = $cluster->ask($old, "SELECT '1663/' || oid || '/' || pg_relation_filenode('t') FROM pg_database WHERE datname = 'postgres'");
 like(PostgreSQL::Test::Utils::slurp_file("$kept[0]/list"), qr/\tCOMMIT 2.*\t \Q$table\E:2000\/0\/0$/m, '... with a list of what it did');
 
+# What it was is shown on the node that lost it, a standby, and to a role that may monitor.
+$cluster->leader->safe_psql('postgres', 'CREATE ROLE watcher LOGIN IN ROLE pg_monitor');
+$cluster->wait_until('the role', sub {
+	return $cluster->ask($old, "SELECT count(*) FROM pg_roles WHERE rolname = 'watcher'");
+});
+my ($id) = $kept[0] =~ m{([^/]+)$};
+my $leader_name = $cluster->leader->{quorum_name};
+is($cluster->ask($old, "SET ROLE watcher; SELECT id, at > now() - interval '10 minutes', from_timeline, to_timeline,
+		from_lsn < to_lsn, bytes > 16 * 1024 * 1024, leader, term, commits, relations FROM quorum.rollbacks"),
+	"$id|t|1|1|t|t|$leader_name|2|1|{t}", 'it is shown: from where to where, against whom, how much, which relations');
+is($cluster->ask($old, "SET ROLE watcher; SELECT xid > 0, outcome, at > now() - interval '10 minutes', lsn > '0/1000000', relation,
+		inserted, updated, deleted FROM quorum.rollback_transactions('$id')"),
+	't|commit|t|t|t|2000|0|0', '... with what each transaction did');
+is($cluster->ask($cluster->leader, 'SELECT count(*) FROM quorum.rollbacks'), '0', '... on the node that lost it only');
+is($cluster->ask($old, "SELECT * FROM quorum.rollback_transactions('../../global')"), undef, 'an id is no path');
+like($cluster->{last_error}, qr/there is no rollback/, '... and says so');
+is($cluster->ask($old, "SELECT node, term, phase_ms > 0, detail ~ '^lost 1 commits, [0-9]+ bytes from .* kept as $id\$'
+		FROM quorum.history WHERE event = 'rewound'"),
+	"$leader_name|2|t|t", 'the history tells of the rewind, how long it took and what it lost');
+
 my $log = PostgreSQL::Test::Utils::slurp_file($old->logfile, $offset);
+like($log, qr/quorum: rewound and following in term 2, \d+ ms/, '... and so does the log');
 unlike($log, qr/voted for/, 'it gave no vote meanwhile');
 like($log, qr/pg_rewind: servers diverged/, 'pg_rewind brought it back');
+
+# ---- what is kept has limits ------------------------------------------------------
+
+# Older ones, as earlier rewinds leave them.
+sub older
+{
+	my ($stamp, $bytes) = @_;
+	my $dir = $old->data_dir . "/pg_quorum/pgsql_tmp.rollback/$stamp-1-0_02000000";
+
+	mkdir $dir;
+	PostgreSQL::Test::Utils::append_to_file("$dir/about", "fork 1 0/2000000\nend 1 0/2001000\nterm 2\nsource n9\n");
+	PostgreSQL::Test::Utils::append_to_file("$dir/00000001000000000000000$_", 'x' x ($bytes / 2)) for 1, 2;
+	return $dir;
+}
+
+my $ancient = older('20200101T000000Z', 100);
+my $big = older(POSIX::strftime('%Y%m%dT%H%M%SZ', gmtime(time() - 7200)), 20_000_000);
+my $small = older(POSIX::strftime('%Y%m%dT%H%M%SZ', gmtime(time() - 3600)), 1000);
+$old->restart;
+$cluster->wait_until('the end of what is too old', sub { !-e $ancient });
+ok(-e "$big/about" && -e "$small/about", 'age limit: nothing else goes');
+$old->append_conf('postgresql.conf', 'quorum.rollback_keep_size = 20');
+$old->restart;
+$cluster->wait_until('the end of what is too much', sub { !-e $big });
+ok(-e "$kept[0]/about", 'size limit: the newest one stays');
+$cluster->wait_for_followers($old);
 
 # ---- interrupted -----------------------------------------------------------------
 
@@ -207,13 +254,21 @@ $half->start(fail_ok => 1);
 waitpid $killer, 0;
 SKIP:
 {
-	skip 'the rewind was too fast', 5 if $? != 0;
+	skip 'the rewind was too fast', 7 if $? != 0;
 	$cluster->kill_all($half);
 	my $term = $cluster->ask($cluster->leader, 'SELECT term FROM quorum.status');
 	$cluster->ask($cluster->leader, 'SELECT quorum.switchover()', timeout => 20);
 	$cluster->wait_until('a later term', sub {
 		return $cluster->ask($cluster->leader, 'SELECT term FROM quorum.status') > $term;
 	});
+
+	# Half rewound data are not started, and say what they need.
+	$half->append_conf('postgresql.conf', "quorum.auto_clone = off\n");
+	is($half->start(fail_ok => 1), 0, 'without auto_clone half rewound data are not started');
+	like(log_since($half, $from), qr/FATAL:  quorum: this data directory cannot be started: needs a clone: the rewind was interrupted, then n\d became the leader of term \d+; quorum.auto_clone is off/,
+		'... and say what they need, and why');
+	$half->append_conf('postgresql.conf', "quorum.auto_clone = on\n");
+	$own = own_files($half);
 	$cluster->start($half);
 	is_healthy($half, 'cloned');
 	is_deeply(own_files($half), $own, 'cloned: its own files are what they were');

@@ -1,0 +1,165 @@
+# What a rewind cannot bring back is cloned: into place, beside the node's own files, and
+# where this node has its tablespaces and its WAL, whatever the leader's paths are.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use QuorumCluster;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $places = PostgreSQL::Test::Utils::tempdir();
+my $cluster = QuorumCluster->new('clone', nodes => 1, conf => "min_wal_size = 32MB");
+my $first = $cluster->leader;
+my $serial = 0;
+
+mkdir "$places/$_" for 'side_n1', 'side_n2', 'side_n3', 'wal_n2', 'wal_n3';
+$first->safe_psql('postgres', "CREATE TABLESPACE side LOCATION '$places/side_n1'");
+$first->safe_psql('postgres', 'CREATE TABLE t (id int, filler text)');
+$first->safe_psql('postgres', 'CREATE TABLE s (id int, filler text) TABLESPACE side');
+$first->safe_psql('postgres', "INSERT INTO s SELECT i, repeat('s', 200) FROM generate_series(1, 5000) i");
+
+# A member with its tablespace and its WAL in places of its own.
+sub join_apart
+{
+	my ($number) = @_;
+	my $node = PostgreSQL::Test::Cluster->new("clone_n$number");
+
+	PostgreSQL::Test::Utils::system_or_bail($first->installed_command('pg_basebackup'), '-D', $node->data_dir, '-R', '-N',
+		'--checkpoint=fast', '-d', $first->connstr('postgres'), "--waldir=$places/wal_n$number/wal",
+		"--tablespace-mapping=$places/side_n1=$places/side_n$number");
+	$cluster->_configure($node, $number);
+	push @{ $cluster->{nodes} }, $node;
+	$cluster->start($node);
+	$first->safe_psql('postgres', "SELECT quorum.add_member('n$number', '127.0.0.1:$node->{quorum_port}')");
+	return $node;
+}
+
+my $n2 = join_apart(2);
+my $n3 = join_apart(3);
+$cluster->wait_for_followers;
+
+# n2 leads, flushes WAL that nobody has, and dies; $spoil: without the WAL that a rewind needs.
+sub diverge
+{
+	my ($spoil) = @_;
+
+	$serial++;
+	while ($cluster->leader != $n2)
+	{
+		$cluster->wait_for_followers;
+		$cluster->ask($cluster->leader, "SELECT quorum.switchover('n2')", timeout => 20);
+	}
+	$cluster->wait_for_followers;
+	kill 'STOP', split /\n/, $cluster->ask($n2, 'SELECT pid FROM pg_stat_replication');
+	my @writers = map { $cluster->session($n2) } 1 .. 2;
+	$writers[0]->send("INSERT INTO t SELECT -$serial, repeat('x', 100) FROM generate_series(1, 2000)");
+	$writers[1]->send("UPDATE s SET id = -$serial WHERE id % 3 = 0");
+	$cluster->wait_until('WAL that only the old leader has', sub {
+		return $cluster->ask($n2, "SELECT count(*) = 2 FROM pg_stat_activity WHERE wait_event = 'SyncRep'") eq 't';
+	});
+	my $redo = '';
+	if ($spoil)
+	{
+		$cluster->ask($n2, $_, timeout => 30) for 'SELECT pg_switch_wal()', 'CHECKPOINT';
+		$redo = $cluster->ask($n2, 'SELECT redo_wal_file FROM pg_control_checkpoint()');
+	}
+	$cluster->kill_all($n2);
+	$cluster->wait_for_leader(not => $n2);
+	for my $file (glob($n2->data_dir . '/pg_wal/*'))
+	{
+		unlink $file if $spoil && $file =~ m{/[0-9A-F]{8}([0-9A-F]{16})$} && $1 lt substr($redo, 8);
+	}
+	return $cluster->log_size($n2);
+}
+
+sub log_since { return PostgreSQL::Test::Utils::slurp_file($n2->logfile, $_[0]) }
+
+# Where it has its data, and what lies there that is not its data.
+sub places
+{
+	my $data = $n2->data_dir;
+	my ($tablespace) = glob("$data/pg_tblspc/*");
+
+	return {
+		tablespace => readlink $tablespace,
+		wal => readlink "$data/pg_wal",
+		'in the tablespace' => [ grep { !/^\./ } PostgreSQL::Test::Utils::slurp_dir("$places/side_n2") ],
+		'beside the WAL' => [ sort grep { /^pgsql_tmp/ } PostgreSQL::Test::Utils::slurp_dir("$places/wal_n2/wal") ],
+		own => [ map { "$_: " . PostgreSQL::Test::Utils::slurp_file($_) } glob("$data/own/* $data/*.conf $data/*.secret") ]
+	};
+}
+
+sub is_healthy
+{
+	my ($what, $before) = @_;
+
+	$cluster->wait_for_followers($n2);
+	my $sums = 'SELECT (SELECT count(*) FROM t), count(*), sum(id) FROM s';
+	my $sum = $cluster->ask($cluster->leader, $sums);
+	my $lsn = $cluster->ask($cluster->leader, 'SELECT pg_current_wal_flush_lsn()');
+	$cluster->wait_until('replay', sub {
+		return ($cluster->ask($n2, "SELECT pg_last_wal_replay_lsn() >= '$lsn'") // '') eq 't';
+	});
+	is($cluster->ask($n2, $sums), $sum, "$what: it holds what the leader holds");
+	$cluster->wait_until('the end of the rewind', sub { return !-e $n2->data_dir . '/pg_quorum/pgsql_tmp.rewind/journal' });
+	is_deeply(places(), $before, "$what: everything is where it was, and its own files are what they were");
+}
+
+mkdir $n2->data_dir . '/own';
+PostgreSQL::Test::Utils::append_to_file($n2->data_dir . '/own/notes', "not the server's\n");
+
+# ---- a rewind with tablespaces and linked WAL ----------------------------------------
+
+my $offset = diverge(0);
+my $before = places();
+is($before->{tablespace}, "$places/side_n2", 'it has a tablespace elsewhere');
+is($before->{wal}, "$places/wal_n2/wal", 'and its WAL');
+$cluster->start($n2);
+is_healthy('a rewind', $before);
+like(log_since($offset), qr/pg_rewind: Done/, 'a rewind: it was one');
+
+# ---- a clone -----------------------------------------------------------------------------
+
+$offset = diverge(1);
+$before = places();
+$cluster->start($n2);
+is_healthy('a clone', $before);
+unlike(log_since($offset), qr/was not rewound/, 'a clone: no second attempt is made that cannot help');
+like(log_since($offset), qr/could not find previous WAL record/, 'a clone: a rewind was not possible');
+like(log_since($offset), qr/cloning n\d/, 'a clone: it was one');
+my @kept = glob($n2->data_dir . '/pg_quorum/pgsql_tmp.rollback/*/list');
+ok(scalar(@kept) >= 2, 'a clone: what is gone is kept aside');
+
+# ---- not allowed ---------------------------------------------------------------------------
+
+$offset = diverge(1);
+$n2->append_conf('postgresql.conf', "quorum.auto_clone = off\n");
+$before = places();
+$cluster->start($n2);
+$cluster->wait_until('a reason', sub {
+	return ($cluster->ask($n2, 'SELECT reason FROM quorum.status') // '') =~ /needs a clone.*could not find previous WAL record.*auto_clone is off/;
+});
+pass('auto_clone = off: quorum.status says what it needs and why');
+like(log_since($offset), qr/LOG:  quorum: no rewind: needs a clone: .*auto_clone is off/, '... and so does the log');
+is($cluster->ask($n2, 'SELECT pg_is_in_recovery()'), 't', '... and it can be read from');
+my $pid = $cluster->postmaster_pid($n2);
+my $restarts = () = log_since($offset) =~ /restarting in place/g;
+is($restarts, 1, '... after one restart');
+# For as long as three rewinds would take that fail one after the other.
+my $until = time() + 8;
+$cluster->wait_until('the end of the watch', sub { return time() > $until });
+$restarts = () = log_since($offset) =~ /restarting in place/g;
+is($restarts, 1, '... and no other one');
+
+$n2->append_conf('postgresql.conf', "quorum.auto_clone = on\n");
+$before = places();
+$n2->reload;
+is_healthy('allowed later', $before);
+is($cluster->postmaster_pid($n2), $pid, 'allowed later: under the same pid');
+
+done_testing();

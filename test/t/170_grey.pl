@@ -1,0 +1,144 @@
+# A leader whose worker is well and whose service is not gives its term up.
+#
+# Heartbeats pass all the time.  G2: nobody can stream from it.  G3: its disk is nearly
+# full.  G1: the flush of its WAL hangs.
+
+use strict;
+use warnings;
+
+use File::Spec;
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use QuorumCluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+# A library that makes the flush of WAL files hang as long as a file exists.
+sub hanging_disk
+{
+	my $directory = PostgreSQL::Test::Utils::tempdir();
+	my $source = "$directory/hang.c";
+
+	PostgreSQL::Test::Utils::append_to_file($source, <<'C');
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+int fdatasync(int fd)
+{
+	char link[64], path[4096];
+	const char *hang = getenv("HANG_WAL");
+	struct stat st;
+	ssize_t n;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	path[n > 0 ? n : 0] = '\0';
+	while (hang != NULL && strstr(path, "/pg_wal/0") != NULL && strstr(path, hang) != NULL &&
+		   stat("hang_wal", &st) == 0)
+		usleep(10000);
+	return ((int (*)(int)) dlsym(RTLD_NEXT, "fdatasync"))(fd);
+}
+C
+	my @compile = ('gcc', '-shared', '-fPIC', '-O1', '-o', "$directory/hang.so", $source, '-ldl');
+	return system(@compile) == 0 ? "$directory/hang.so" : undef;
+}
+
+my $hang = hanging_disk();
+$ENV{LD_PRELOAD} = $hang if defined $hang;
+$ENV{HANG_WAL} = '/pgdata/';
+my $cluster = QuorumCluster->new('grey', nodes => 3);
+delete $ENV{LD_PRELOAD};
+my $leader = $cluster->leader;
+
+$leader->safe_psql('postgres', 'CREATE TABLE t (id int PRIMARY KEY)');
+$cluster->wait_for_followers;
+
+my $id = 0;
+
+# One acknowledged row from whoever leads.
+sub write_one
+{
+	$id++;
+	$cluster->wait_until("row $id is acknowledged", sub {
+		my $node = $cluster->leader;
+		my $session = $cluster->session($node);
+		return defined $session->ask("INSERT INTO t VALUES ($id) ON CONFLICT DO NOTHING");
+	});
+}
+
+sub another_leads
+{
+	my ($before, $why) = @_;
+
+	$cluster->wait_until($why, sub {
+		for my $node (grep { $_ != $before } $cluster->nodes)
+		{
+			return 1 if ($cluster->ask($node, 'SELECT quorum.is_leader()') // '') eq 't';
+		}
+		return 0;
+	});
+	return pass($why);
+}
+
+sub told
+{
+	my ($node, $what) = @_;
+	return ok($cluster->wait_for_log($node, qr/$what/, 0), "... and tells why: $what");
+}
+
+write_one();
+
+# ---- G2: the quorum port is open, the replication port is not ----------------------
+
+my $hba = $leader->data_dir . '/pg_hba.conf';
+my $rules = PostgreSQL::Test::Utils::slurp_file($hba);
+open my $file, '>', $hba or die "cannot write $hba: $!";
+print $file "local replication all reject\nhost replication all all reject\n$rules";
+close $file;
+$leader->reload;
+$cluster->ask($leader, 'SELECT pg_terminate_backend(pid) FROM pg_stat_replication');
+another_leads($leader, 'nobody can stream from the leader: another one leads');
+told($leader, 'the others hear it but cannot stream from it');
+open $file, '>', $hba or die "cannot write $hba: $!";
+print $file $rules;
+close $file;
+$leader->reload;
+write_one();
+$cluster->wait_for_followers;
+
+# ---- G3: no room ------------------------------------------------------------------
+
+$leader = $cluster->leader;
+$cluster->ask($leader, "ALTER SYSTEM SET quorum.min_free_space = '1000000GB'");
+$leader->reload;
+another_leads($leader, 'the disk of the leader is nearly full: another one leads');
+told($leader, 'handing term \d+ over');
+write_one();
+$cluster->wait_for_followers;
+$leader->append_conf('postgresql.auto.conf', "quorum.min_free_space = 0");
+$leader->reload;
+
+# ---- G1: the flush hangs ------------------------------------------------------------
+
+SKIP:
+{
+	skip 'gcc could not build the hanging disk', 2 if !defined $hang;
+	$leader = $cluster->leader;
+	my $flag = $leader->data_dir . '/hang_wal';
+	PostgreSQL::Test::Utils::append_to_file($flag, '');
+	my $writer = $cluster->session($leader);
+	$writer->send('INSERT INTO t VALUES (1000)');
+	another_leads($leader, 'the WAL of the leader does not get to its disk: another one leads');
+	told($leader, 'its WAL does not get to its disk');
+	unlink $flag;
+	write_one();
+	$cluster->wait_for_followers;
+}
+
+is($cluster->ask($cluster->leader, "SELECT count(*) FROM t WHERE id <= $id"), $id,
+	'every acknowledged row is there');
+
+done_testing();
