@@ -5,11 +5,13 @@
 #   make && sudo make install       what every PGXS extension has; PG_CONFIG=… picks the installation
 #   make installcheck               the SQL tests against a running server
 #
-#   core  unit  scenarios  sim      the consensus core alone, no PostgreSQL needed
+#   core  unit  scenarios  sim  model   the consensus core alone, no PostgreSQL needed
 #   tidy                            layout, who may include whom, sizes
+#   torture                         MINUTES of every fault at once, SEED, NODES: nothing acknowledged may be missing
 #   bench                           throughput and idle cost beside plain PostgreSQL
+#   rejoin-kills                    kill -9 while nodes come back: ROUNDS=n rewinds, CLONES=n clones, SEED=n
 #
-# drill: FAULT=kill|killall|freeze|switchover  ROUNDS=n  NODES=n      sim: SEEDS=n [SECONDS=n] or SEED=n [LOG=full]
+# drill: FAULT=kill|killall|freeze|partition|switchover|all  ROUNDS=n  NODES=n  WITNESS=1  LOAD=pgbench      sim: SEEDS=n [SECONDS=n] or SEED=n [LOG=full]
 
 PG_CONFIG ?= pg_config
 CC = gcc
@@ -19,15 +21,17 @@ all:
 
 MODULE_big = pg_quorum
 CORE_SRC = $(sort $(wildcard src/core/*.c))
+NET_SRC = $(sort $(wildcard src/net/*.c))
 PG_SRC = $(sort $(wildcard src/pg/*.c))
-SRC_HEADERS = $(sort $(wildcard src/core/*.h src/pg/*.h))
-OBJS = $(CORE_SRC:.c=.o) $(PG_SRC:.c=.o)
+SRC_HEADERS = $(sort $(wildcard src/core/*.h src/net/*.h src/pg/*.h))
+OBJS = $(CORE_SRC:.c=.o) $(NET_SRC:.c=.o) $(PG_SRC:.c=.o)
 
 EXTENSION = control/pg_quorum
 DATA = $(sort $(wildcard control/pg_quorum--*.sql))
 REGRESS = $(sort $(patsubst sql/%.sql,%,$(wildcard sql/*.sql)))
 
-PG_CPPFLAGS = -Isrc/core -Isrc/pg
+BIN_VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" control/pg_quorum.control)
+PG_CPPFLAGS = -Isrc/core -Isrc/net -Isrc/pg -DPGQ_VERSION='"$(BIN_VERSION)"'
 ifeq ($(WERROR),1)
 PG_CFLAGS = -Wall -Wextra -Werror
 # the server's own headers are not ours to judge
@@ -52,23 +56,58 @@ build/flags: FORCE
 # From 17 on libpq_pgport means libpq alone.
 BIN_SRC = $(sort $(wildcard src/bin/*.c))
 BIN_OBJS = $(BIN_SRC:src/bin/%.c=build/bin/%.o)
-BIN_VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" control/pg_quorum.control)
+# The witness is a program of its own: with core and transport, without libpq.
+WITNESS_SRC = $(sort $(wildcard src/witness/*.c))
+WITNESS_OBJS = $(patsubst src/%.c,build/frontend/%.o,$(CORE_SRC) $(NET_SRC) $(WITNESS_SRC)) \
+	$(addprefix build/bin/,options.o token.o whole_files.o)
+WITNESS_LIBS = $(filter -lcrypto,$(LIBS))
 
-all: build/bin/pg_quorum
+all: build/bin/pg_quorum build/bin/pg_quorum_witness
 build/bin/pg_quorum: $(BIN_OBJS)
 	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_EX) -L$(pkglibdir) -lpgfeutils -lpgcommon -lpgport $(libpq) -lm -o $@
+build/bin/pg_quorum_witness: $(WITNESS_OBJS)
+	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_EX) -L$(pkglibdir) -lpgcommon -lpgport $(WITNESS_LIBS) -lm -o $@
+build/frontend/%.o: src/%.c $(SRC_HEADERS) $(wildcard src/bin/*.h src/witness/*.h) build/flags
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -DFRONTEND $(CPPFLAGS) -I$(includedir) -c -o $@ $<
 build/bin/%.o: src/bin/%.c $(wildcard src/bin/*.h) build/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -DFRONTEND -DPGQ_COMMAND_VERSION='"$(BIN_VERSION)"' $(CPPFLAGS) -I$(includedir) -c -o $@ $<
+	$(CC) $(CFLAGS) -DFRONTEND $(CPPFLAGS) -I$(includedir) -c -o $@ $<
+
+# What could come next (quorum_message.h), for the test of an upgrade.
+NEXT_OBJS = $(OBJS:src/%.o=build/next/%.o)
+next: build/next/pg_quorum.so
+build/next/pg_quorum.so: $(NEXT_OBJS)
+	$(CC) $(CFLAGS) -shared -o $@ $^ $(LDFLAGS)
+build/next/%.o: src/%.c $(SRC_HEADERS) build/flags
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -DQUORUM_NEXT_MINOR $(CPPFLAGS) -c -o $@ $<
+
+# The manual page, from the manual.
+all: build/pg_quorum.1
+build/pg_quorum.1: docs/command.md docs/man.pl control/pg_quorum.control
+	@mkdir -p $(@D)
+	perl docs/man.pl $(BIN_VERSION) < docs/command.md > $@
+install: install-man
+install-man: build/pg_quorum.1
+	$(MKDIR_P) '$(DESTDIR)$(mandir)/man1'
+	$(INSTALL_DATA) $< '$(DESTDIR)$(mandir)/man1/pg_quorum.1'
+uninstall: uninstall-man
+uninstall-man:
+	rm -f '$(DESTDIR)$(mandir)/man1/pg_quorum.1'
 
 install: install-bin
-install-bin: build/bin/pg_quorum
-	$(MKDIR_P) '$(DESTDIR)$(bindir)'
-	$(INSTALL_PROGRAM) $< '$(DESTDIR)$(bindir)/pg_quorum'
+# The unit names the directory of the programs; where units go is for the package to say.
+install-bin: build/bin/pg_quorum build/bin/pg_quorum_witness
+	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(datadir)/pg_quorum'
+	$(INSTALL_PROGRAM) $^ '$(DESTDIR)$(bindir)'
+	sed 's,@bindir@,$(bindir),' src/witness/pg_quorum-witness.service >build/pg_quorum-witness.service
+	$(INSTALL_DATA) build/pg_quorum-witness.service '$(DESTDIR)$(datadir)/pg_quorum/pg_quorum-witness.service'
 uninstall: uninstall-bin
 uninstall-bin:
-	rm -f '$(DESTDIR)$(bindir)/pg_quorum'
-.PHONY: install-bin uninstall-bin
+	rm -f '$(DESTDIR)$(bindir)/pg_quorum' '$(DESTDIR)$(bindir)/pg_quorum_witness'
+	rm -rf '$(DESTDIR)$(datadir)/pg_quorum'
+.PHONY: install-bin uninstall-bin install-man uninstall-man
 else
 all install uninstall installcheck:
 	@echo "$(PG_CONFIG) does not name a PostgreSQL with PGXS: install postgresql-server-dev-NN (sudo test/install-deps.sh) or set PG_CONFIG" >&2; exit 1
@@ -126,6 +165,19 @@ build/sim/quorum_scenario: $(wildcard test/scenarios/*.c) $(SIM_SRC) $(SIM_HEADE
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -Itest/sim -o $@ $(wildcard test/scenarios/*.c) $(filter-out test/sim/main.c,$(SIM_SRC)) $(CORE_SRC)
 
+# SCOPE=name [SET='field=n …']; docs/model.md.  What is not in the scope is not looked at.
+MODEL_SRC = $(sort $(wildcard test/model/*.c))
+
+model-build: build/model/quorum_model
+model: model-build
+	build/model/quorum_model --scope $(or $(SCOPE),quick) $(foreach field,$(SET),--set $(field))
+model-mutants: model-build
+	perl test/model/mutants.pl
+
+build/model/quorum_model: $(MODEL_SRC) $(wildcard test/model/*.h) $(CORE_SRC) $(SRC_HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -Itest/model -o $@ $(MODEL_SRC) $(CORE_SRC)
+
 tidy:
 	@test/tidy.sh
 
@@ -135,17 +187,18 @@ tidy:
 # PG_CONFIG, FAULT and the like on.
 FAULT ?= kill
 ROUNDS ?= 3
-NODES ?= 3
 BINDIR = $(shell $(PG_CONFIG) --bindir)
 
-drill bench test: %: deps
+drill bench rejoin-kills torture test: %: deps
 	@$(MAKE) --no-print-directory $*-run
 
 deps:
-	@test/install-deps.sh
+	@FAULT="$(if $(filter torture,$(MAKECMDGOALS)),all,$(FAULT))" test/install-deps.sh
 
-writer: build/drill/writer
+writer: build/drill/writer build/fault/client
 build/drill/writer: test/drill/writer.c
+build/fault/client: test/fault/client.c
+build/drill/writer build/fault/client:
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -I$$($(PG_CONFIG) --includedir) -o $@ $< -L$$($(PG_CONFIG) --libdir) -lpq
 
@@ -156,13 +209,26 @@ installed:
 	 || { cat build/make.log; exit 1; }
 
 drill-run: installed
-	@perl test/drill/drill.pl --bindir "$(BINDIR)" --writer build/drill/writer --fault "$(FAULT)" --rounds "$(ROUNDS)" --nodes "$(NODES)"
+	@perl test/drill/drill.pl --bindir "$(BINDIR)" --writer build/drill/writer --fault "$(FAULT)" --rounds "$(ROUNDS)" \
+	 $(if $(NODES),--nodes "$(NODES)") $(if $(filter-out 0,$(WITNESS)),--witness) $(if $(LOAD),--load "$(LOAD)")
 
 bench-run: installed
 	@perl test/drill/bench.pl --bindir "$(BINDIR)"
 
+# kill -9 while an old leader is rewound or cloned.
+CLONES ?= $(ROUNDS)
+rejoin-kills-run: installed
+	@perl test/fault/rejoin_kills.pl --bindir "$(BINDIR)" --writer build/drill/writer --rounds "$(ROUNDS)" --clones "$(CLONES)" \
+	 $(if $(SEED),--seed "$(SEED)")
+
+# Everything at once, for some minutes; then what clients were told is held against what is there.
+MINUTES ?= 1
+torture-run: installed
+	@perl test/fault/torture.pl --bindir "$(BINDIR)" --client build/fault/client --minutes "$(MINUTES)" \
+	 $(if $(SEED),--seed "$(SEED)") $(if $(NODES),--nodes "$(NODES)")
+
 test-run:
 	@perl test/run.pl
 
-.PHONY: all core unit unit-build sim sim-build scenarios scenarios-build tidy drill bench test deps \
-	writer installed drill-run bench-run test-run FORCE
+.PHONY: all core unit unit-build sim sim-build model model-build model-mutants scenarios scenarios-build tidy drill bench test deps \
+	writer next installed drill-run bench-run rejoin-kills rejoin-kills-run torture torture-run test-run FORCE
