@@ -8,7 +8,8 @@
 #   core  unit  scenarios  sim  model   the consensus core alone, no PostgreSQL needed
 #   tidy                            layout, who may include whom, sizes
 #   torture                         MINUTES of every fault at once, SEED, NODES: nothing acknowledged may be missing
-#   bench                           throughput and idle cost beside plain PostgreSQL
+#   bench                           throughput and idle cost beside plain PostgreSQL: CLIENTS
+#   calm                            MINUTES of pgbench without any fault: nobody else may lead; LEASE in milliseconds
 #   rejoin-kills                    kill -9 while nodes come back: ROUNDS=n rewinds, CLONES=n clones, SEED=n
 #
 # drill: FAULT=kill|killall|freeze|partition|switchover|all  ROUNDS=n  NODES=n  WITNESS=1  LOAD=pgbench      sim: SEEDS=n [SECONDS=n] or SEED=n [LOG=full]
@@ -189,7 +190,7 @@ FAULT ?= kill
 ROUNDS ?= 3
 BINDIR = $(shell $(PG_CONFIG) --bindir)
 
-drill bench rejoin-kills torture test: %: deps
+drill bench calm rejoin-kills torture test: %: deps
 	@$(MAKE) --no-print-directory $*-run
 
 deps:
@@ -212,8 +213,16 @@ drill-run: installed
 	@perl test/drill/drill.pl --bindir "$(BINDIR)" --writer build/drill/writer --fault "$(FAULT)" --rounds "$(ROUNDS)" \
 	 $(if $(NODES),--nodes "$(NODES)") $(if $(filter-out 0,$(WITNESS)),--witness) $(if $(LOAD),--load "$(LOAD)")
 
-bench-run: installed
-	@perl test/drill/bench.pl --bindir "$(BINDIR)"
+bench-run: installed build/drill/lease_check.so
+	@perl test/drill/bench.pl --bindir "$(BINDIR)" --lease-check build/drill/lease_check.so $(if $(CLIENTS),--clients "$(CLIENTS)")
+build/drill/lease_check.so: test/drill/lease_check.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -isystem $$($(PG_CONFIG) --includedir-server) -fPIC -shared -o $@ $<
+
+# No fault at all, for MINUTES: nobody else may lead.
+calm-run: installed
+	@perl test/drill/calm.pl --bindir "$(BINDIR)" $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(LEASE),--lease "$(LEASE)") \
+	 $(if $(NODES),--nodes "$(NODES)")
 
 # kill -9 while an old leader is rewound or cloned.
 CLONES ?= $(ROUNDS)
@@ -222,13 +231,12 @@ rejoin-kills-run: installed
 	 $(if $(SEED),--seed "$(SEED)")
 
 # Everything at once, for some minutes; then what clients were told is held against what is there.
-MINUTES ?= 1
 torture-run: installed
-	@perl test/fault/torture.pl --bindir "$(BINDIR)" --client build/fault/client --minutes "$(MINUTES)" \
+	@perl test/fault/torture.pl --bindir "$(BINDIR)" --client build/fault/client --minutes "$(or $(MINUTES),1)" \
 	 $(if $(SEED),--seed "$(SEED)") $(if $(NODES),--nodes "$(NODES)")
 
 test-run:
 	@perl test/run.pl
 
 .PHONY: all core unit unit-build sim sim-build model model-build model-mutants scenarios scenarios-build tidy drill bench test deps \
-	writer next installed drill-run bench-run rejoin-kills rejoin-kills-run torture torture-run test-run FORCE
+	writer next installed drill-run bench-run calm calm-run rejoin-kills rejoin-kills-run torture torture-run test-run FORCE

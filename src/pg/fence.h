@@ -15,9 +15,9 @@ extern void pgq_fence_init(void);
 
 /*
  * Gate open, lease valid and postmaster alive?  Always true on a server that is no
- * member; says nothing about a server in recovery.
+ * member; says nothing about a server in recovery.  Exported: make bench times it.
  */
-extern bool pgq_fence_may_serve(void);
+extern PGDLLEXPORT bool pgq_fence_may_serve(void);
 
 /* Why pgq_fence_may_serve is false, as a sentence for errdetail. */
 extern const char *pgq_fence_reason(void);

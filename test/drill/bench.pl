@@ -1,9 +1,11 @@
 #!/usr/bin/perl
 # bench.pl
 #	  What the extension costs: throughput and idle CPU beside the same three servers
-#	  without it, measured alternately in one run.
+#	  without it, measured alternately in one run; and one look at the lease.
 #
-# usage: bench.pl --bindir DIR [--pairs N] [--seconds N] [--idle SECONDS] [--settle SECONDS]
+# With one client the ratio of the throughputs is that of the commits' latencies.
+#
+# usage: bench.pl --bindir DIR --lease-check FILE [--clients N] [--pairs N] [--seconds N] [--idle SECONDS] [--settle SECONDS]
 use strict;
 use warnings;
 use FindBin ();
@@ -14,11 +16,11 @@ use POSIX ();
 use Time::HiRes qw(time sleep);
 
 my %option = (pairs => 5, seconds => 20, idle => 60, settle => 15, clients => 8, nodes => 3);
-Getopt::Long::GetOptions(\%option, 'bindir=s', 'pairs=i', 'seconds=i', 'idle=i', 'settle=i', 'clients=i', 'nodes=i')
-  or die "usage: bench.pl --bindir DIR [--pairs N] [--seconds N] [--idle SECONDS] [--settle SECONDS]\n";
+Getopt::Long::GetOptions(\%option, 'bindir=s', 'lease-check=s', 'pairs=i', 'seconds=i', 'idle=i', 'settle=i', 'clients=i', 'nodes=i')
+  or die "usage: bench.pl --bindir DIR --lease-check FILE [--clients N] [--pairs N] [--seconds N] [--idle SECONDS] [--settle SECONDS]\n";
 
 $| = 1;
-my ($workspace) = QuorumNodes::open_workspace('bench');
+my ($workspace, $lease_check) = QuorumNodes::open_workspace('bench', $option{'lease-check'});
 my $parent = getppid();
 $SIG{$_} = sub { print "\ninterrupted\n"; QuorumNodes::close_workspace(1); exit 130 } for qw(INT TERM HUP);
 END { my $status = $?; QuorumNodes::close_workspace($status == 0); $? = $status }
@@ -79,12 +81,21 @@ sub throughput
 {
 	my ($cluster) = @_;
 	$cluster->query($cluster->{leader}, 'CHECKPOINT');
-	my $text = QuorumNodes::run_or_die($cluster->bin('pgbench'), '-n', '-c', $option{clients}, '-j', 2, '-T', $option{seconds},
+	my $text = QuorumNodes::run_or_die($cluster->bin('pgbench'), '-n', '-c', $option{clients}, '-j', $option{clients} > 1 ? 2 : 1, '-T', $option{seconds},
 		'-h', $workspace, '-p', $cluster->{leader}{port}, '-U', 'postgres', 'postgres');
 	my ($tps) = $text =~ /^tps = ([\d.]+)/m or die $text;
 	printf "  %-17s %7.0f transactions a second\n", $cluster->{words}, $tps;
 	exit 130 if getppid() != $parent;
 	return $tps;
+}
+
+# Nanoseconds: median of some series of a million looks each.
+sub lease_check
+{
+	my ($cluster) = @_;
+	my $library = $lease_check =~ s/\.so$//r;
+	$cluster->query($cluster->{leader}, "CREATE FUNCTION lease_check_ns(bigint) RETURNS float8 AS '$library' LANGUAGE c STRICT");
+	return median(map { $cluster->query($cluster->{leader}, 'SELECT lease_check_ns(1000000)') } 1 .. 9);
 }
 
 my ($plain, $quorum) = map { print "making $option{nodes} servers, ", $_ ? 'with pg_quorum' : 'plain', "\n"; make_cluster($_) } 0, 1;
@@ -97,6 +108,7 @@ for my $cluster ($plain, $quorum)
 	printf "%s: synchronous_standby_names = %s\n", $cluster->{words}, $cluster->query($cluster->{leader}, 'SHOW synchronous_standby_names');
 }
 my $idle = idle($plain, $quorum);
+my $look = lease_check($quorum);
 
 my @ratios;
 for my $pair (1 .. $option{pairs})
@@ -106,5 +118,5 @@ for my $pair (1 .. $option{pairs})
 	my %tps = map { $_->{words} => throughput($_) } @order;
 	push @ratios, $tps{ $quorum->{words} } / $tps{ $plain->{words} };
 }
-printf "\nbench: nodes=%d clients=%d pairs=%d ratio_min=%.3f ratio_median=%.3f ratio_max=%.3f idle_cpu_s_per_min_and_node=%.3f\n",
-  $option{nodes}, $option{clients}, $option{pairs}, (sort { $a <=> $b } @ratios)[0], median(@ratios), (sort { $a <=> $b } @ratios)[-1], $idle;
+printf "\nbench: nodes=%d clients=%d pairs=%d ratio_min=%.3f ratio_median=%.3f ratio_max=%.3f idle_cpu_s_per_min_and_node=%.3f lease_check_ns=%.0f\n",
+  $option{nodes}, $option{clients}, $option{pairs}, (sort { $a <=> $b } @ratios)[0], median(@ratios), (sort { $a <=> $b } @ratios)[-1], $idle, $look;
