@@ -76,7 +76,8 @@ my @frozen = grep { $_ != $half } $cluster->nodes;
 $cluster->freeze($_) for @frozen;
 $size = $cluster->log_size($half);
 PostgreSQL::Test::Utils::system_log('pg_ctl', '-D', $data, '-l', $half->logfile, '-W', 'start') == 0 or die 'pg_ctl';
-$cluster->wait_for_log($half, qr/entering standby mode/, $size);
+# 17 says that it is a standby only when it has found its checkpoint, which is not there yet.
+$cluster->wait_for_log($half, qr/entering standby mode|starting backup recovery/, $size);
 my $worker = $cluster->wait_until('the worker of the half server', sub {
 	for my $pid ($cluster->processes($half))
 	{
