@@ -3,7 +3,7 @@
 #	  A cluster of real servers, each with a host of its own, under random faults and load;
 #	  afterwards everything that clients were told is held against what is there.
 #
-# Faults are TortureNemesis.pm, clients client.c, the judgement TortureCheck.pm.  Every draw
+# Faults are TortureNemesis.pm, clients client*.c, the judgement TortureJudge.pm.  Every draw
 # of a fault comes from the seed; what it meets depends on the machine.
 #
 # usage: torture.pl --bindir DIR --client FILE [--minutes N] [--seed N] [--nodes N] [--clients N] [--keep]
@@ -14,7 +14,7 @@ use FindBin ();
 use lib "$FindBin::RealBin/../perl", $FindBin::RealBin;
 use QuorumNet;
 use QuorumNodes;
-use TortureCheck;
+use TortureJudge;
 use TortureNemesis;
 use Getopt::Long ();
 use POSIX ();
@@ -94,7 +94,7 @@ sub start_client
 		die "$client_program: $!\n";
 	}
 	close $read;
-	push @clients, { number => $number, pid => $pid, input => $input, standby => scalar @more };
+	push @clients, { number => $number, pid => $pid, input => $input, standby => scalar @more, file => "$workspace/client.$number" };
 }
 
 sub stop_clients
@@ -108,10 +108,7 @@ sub stop_clients
 sub prepare
 {
 	my $first = $cluster->create;
-	$cluster->query($first, $_) for 'CREATE TABLE lists (key bigint PRIMARY KEY, vals text NOT NULL)',
-	  'CREATE TABLE accounts (id int PRIMARY KEY, balance bigint NOT NULL)',
-	  'INSERT INTO accounts SELECT i, 0 FROM generate_series(0, 7) AS i',
-	  'CREATE TABLE drawn (n bigint PRIMARY KEY)', 'CREATE SEQUENCE numbers', 'CREATE EXTENSION amcheck';
+	TortureJudge::make_tables($cluster, $first);
 	return;
 }
 
@@ -198,68 +195,6 @@ sub decide
 	}
 }
 
-sub judge
-{
-	my ($leader) = @_;
-	my $check = TortureCheck->new;
-	my %lists;
-
-	for (split /\n/, $cluster->query($leader, 'SELECT key, vals FROM lists'))
-	{
-		my ($key, $values) = split /\|/;
-		$lists{$key} = [ split /,/, $values ];
-	}
-	$check->final(\%lists, $cluster->query($leader, 'SELECT sum(balance) FROM accounts'),
-		{ map { $_ => 1 } split /\n/, $cluster->query($leader, 'SELECT n FROM drawn') });
-	for my $client (@clients)
-	{
-		$check->parse($_, $client->{standby}) for QuorumNodes::read_lines("$workspace/client.$client->{number}");
-	}
-	$check->check;
-	compare_nodes($check, $leader);
-	check_terms($check);
-	return $check;
-}
-
-# The same rows everywhere, indexes that agree with them.
-sub compare_nodes
-{
-	my ($check, $leader) = @_;
-	my $end = $cluster->query($leader, 'SELECT pg_current_wal_flush_lsn()');
-	my $digest = join ' UNION ALL ', map { "SELECT '$_', count(*), md5(string_agg(t::text, ' ' ORDER BY t::text)) FROM $_ AS t" } qw(lists accounts drawn);
-	my $expected = $cluster->query($leader, $digest);
-
-	for my $node ($cluster->nodes)
-	{
-		$cluster->wait_for(60, "$node->{name} has replayed everything", sub {
-			$node == $leader || $cluster->query($node, "SELECT pg_last_wal_replay_lsn() >= '$end'::pg_lsn") eq 't';
-		});
-		$check->find('nodes differ', $node->{name}) if $cluster->query($node, $digest) ne $expected;
-		my ($status, $text) = $cluster->psql($node, "SELECT bt_index_check(indexrelid, true) FROM pg_index WHERE indrelid IN ('lists'::regclass, 'accounts'::regclass, 'drawn'::regclass)");
-		$check->find('amcheck', "$node->{name}: $text") if $status != 0;
-	}
-}
-
-# S1, by the servers' own logs: one gate per term.
-sub check_terms
-{
-	my ($check) = @_;
-	my %opened;
-	for my $node ($cluster->nodes)
-	{
-		for (QuorumNodes::read_lines($node->{log}))
-		{
-			$opened{$1}{ $node->{name} } = 1 if /quorum: gate open in term (\d+)/;
-			$check->find('broken invariant', "$node->{name}: $_") if /broken invariant|TRAP:|terminated by signal 11/;
-		}
-	}
-	for my $term (keys %opened)
-	{
-		$check->find('two leaders', "term $term: " . join ', ', keys %{ $opened{$term} }) if keys %{ $opened{$term} } > 1;
-	}
-	$check->{terms} = keys %opened;
-}
-
 printf "torture: seed %d, %g minutes, %d servers, %d clients, in %s\n", $option{seed}, $option{minutes}, $option{nodes},
   $option{clients}, $workspace;
 my $nemesis = TortureNemesis->new(cluster => $cluster, rand => \&dice, leader => \&leader, log => \&event);
@@ -272,7 +207,7 @@ my $fine = eval {
 	printf "every member is whole %.1f s after the last fault\n", time() - $healthy_at;
 	stop_clients();
 	decide($leader);
-	$check = judge($leader);
+	$check = TortureJudge::judge($cluster, $leader, clients => \@clients, shifted => $nemesis->{shifted} // {});
 	1;
 };
 print "\n$@" if !$fine;
