@@ -111,6 +111,9 @@ rewind_if_granted(QuorumNode *node, QuorumUpdate *update)
 		return;
 	node->hard_dirty = node->hard_dirty || !node->hard.recovering;
 	node->hard.recovering = true;
+
+	/* W1: the leader must not let another one go while nothing is heard of this one. */
+	quorum_emit_ack(node, update, QUORUM_MSG_HEARTBEAT_ACK, node->leader, 0);
 	quorum_emit_action(update, QUORUM_ACTION_REWIND, node->hard.term, node->leader);
 }
 

@@ -325,6 +325,17 @@ driver_note(void *arg, const QuorumNote *note)
 	return true;
 }
 
+static bool
+has_diverged_member(const QuorumView *view)
+{
+	for (int i = 0; i < view->member_count; i++)
+	{
+		if (view->members[i].diverged)
+			return true;
+	}
+	return false;
+}
+
 /* PostgreSQL is the primary of our term: what has to follow a promotion, once each. */
 static void
 after_promotion(const QuorumView *view)
@@ -337,8 +348,11 @@ after_promotion(const QuorumView *view)
 		marked_term = view->term;
 	}
 
-	/* H46: pg_rewind trusts pg_control, which names the old timeline until then. */
-	if (view->gate_open && checkpointed_term != view->term)
+	/*
+	 * H46: pg_rewind trusts pg_control, which names the old timeline until then.  A gate that
+	 * waits for a node which has to rewind itself first waits for this, too.
+	 */
+	if ((view->gate_open || has_diverged_member(view)) && checkpointed_term != view->term)
 	{
 		RequestCheckpoint(CHECKPOINT_FORCE | CHECKPOINT_IMMEDIATE);
 		checkpointed_term = view->term;

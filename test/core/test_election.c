@@ -145,6 +145,33 @@ losses(void)
 	test_claim(host.node.leader == QUORUM_NO_NODE, "so does its resignation");
 }
 
+static void
+rewinding(void)
+{
+	QuorumMessage beat;
+	const QuorumMessage *ack;
+
+	test_host_init(&host, 3);
+	host.node.config.auto_rewind = true;
+	(void) test_facts(&host);
+	beat = test_from(&host, 2, QUORUM_MSG_HEARTBEAT, 1);
+	(void) test_message(&host, &beat);
+	host.facts.diverged = true;
+	(void) test_facts(&host);
+	test_claim(!host.disk.recovering, "who has diverged waits until its leader lets it go (W1)");
+	beat.rewind_granted = true;
+	(void) test_message(&host, &beat);
+	ack = NULL;
+	for (int i = 0; i < host.sent_count; i++)
+	{
+		if (host.sent[i].type == QUORUM_MSG_HEARTBEAT_ACK)
+			ack = &host.sent[i];
+	}
+	test_claim(host.disk.recovering && host.acted_count == 1 &&
+			   host.acted[0].type == QUORUM_ACTION_REWIND, "then it recovers, and rewinds itself (W2)");
+	test_claim(ack != NULL && ack->recovering, "its last word tells the leader so");
+}
+
 int
 main(void)
 {
@@ -152,5 +179,6 @@ main(void)
 	promises();
 	winning();
 	losses();
+	rewinding();
 	return test_done();
 }
