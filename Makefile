@@ -198,10 +198,10 @@ deps:
 
 writer: build/drill/writer build/fault/client
 build/drill/writer: test/drill/writer.c
-build/fault/client: test/fault/client.c
+build/fault/client: $(sort $(wildcard test/fault/client*.c)) $(wildcard test/fault/client*.h)
 build/drill/writer build/fault/client:
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -I$$($(PG_CONFIG) --includedir) -o $@ $< -L$$($(PG_CONFIG) --libdir) -lpq
+	$(CC) $(TEST_CFLAGS) -I$$($(PG_CONFIG) --includedir) -o $@ $(filter %.c,$^) -L$$($(PG_CONFIG) --libdir) -lpq
 
 installed:
 	@echo "building and installing pg_quorum for $$($(PG_CONFIG) --version)"

@@ -7,19 +7,25 @@
 #	lost        acknowledged and not there        duplicate   there twice
 #	G1a         of a transaction that failed      G1b         read half way through a transaction
 #	vanished    read once, and not there          stale       acknowledged before the read began, not in it
-#	G1c         a cycle of writes and reads       G2          a cycle among serializable transactions
 #	bank        a total that changed              seq         a number handed out twice
+#	register    answers that no order explains
+#
+# Circles of transactions are TortureGraph.pm, orders of answers TortureRegister.pm, whose turn
+# it was TortureLog.pm; files that must be the same TortureFiles.pm.  Nobody here asks a server.
 package TortureCheck;
 
 use strict;
 use warnings;
+use TortureGraph;
+use TortureRegister;
 
 my $shown = 5;            # findings of one kind that are told in full
 
 sub new
 {
 	my ($class, %self) = @_;
-	return bless { %self, found => {}, count => {}, ok => 0, failed => 0, unknown => 0, reads => 0, standby_reads => 0 }, $class;
+	return bless { %self, found => {}, count => {}, ok => 0, failed => 0, unknown => 0, reads => 0, standby_reads => 0,
+		registers_judged => 0, undecided => 0, transactions => [] }, $class;
 }
 
 sub find
@@ -28,34 +34,43 @@ sub find
 	push @{ $self->{found}{$kind} }, $text if ++$self->{count}{$kind} <= $shown;
 }
 
-# { key => [values in order] }, total, { number => 1 }, of the cluster when all is quiet.
+# For those who have no findings of their own.
+sub finder
+{
+	my ($self) = @_;
+	return sub { $self->find(@_) };
+}
+
+# Of the cluster when all is quiet: lists { key => [values in order] }, total, numbers { n => 1 },
+# ledger { id => how often }, registers { key => value }.
 sub final
 {
-	my ($self, $lists, $total, $numbers) = @_;
-	$self->{lists} = $lists;
-	$self->{total} = $total;
-	$self->{numbers} = $numbers;
-	for my $key (keys %$lists)
+	my ($self, %there) = @_;
+	@$self{ keys %there } = values %there;
+	for my $key (keys %{ $self->{lists} })
 	{
 		my $position = 0;
-		for my $value (@{ $lists->{$key} })
+		for my $value (@{ $self->{lists}{$key} })
 		{
 			$self->find('duplicate', "value $value of key $key") if exists $self->{place}{$key}{$value};
 			$self->{place}{$key}{$value} = $position++;
 		}
+	}
+	for my $id (grep { $self->{ledger}{$_} > 1 } keys %{ $self->{ledger} })
+	{
+		$self->find('duplicate', "id $id of the ledger, $self->{ledger}{$id} times");
 	}
 }
 
 sub parse
 {
 	my ($self, $line, $standby) = @_;
-	my ($start, $end, $outcome, $level, $port, $kind, @operations) = split / /, $line;
+	my ($start, $end, $outcome, $level, $port, $term, $kind, @operations) = split / /, $line;
 	return if !defined $kind || $end !~ /^\d+$/;    # cut off with its client
 	$self->{$outcome}++;
-	my $t = { start => $start, end => $end, outcome => $outcome, level => $level, kind => $kind,
-		operations => \@operations, standby => $standby, line => length $line > 200 ? substr($line, 0, 200) . '...' : $line };
+	my $t = { start => $start, end => $outcome eq 'unknown' ? undef : $end, outcome => $outcome, level => $level, term => $term,
+		kind => $kind, operations => \@operations, standby => $standby, line => length $line > 200 ? substr($line, 0, 200) . '...' : $line };
 	push @{ $self->{transactions} }, $t;
-	return if $kind ne 'list';
 	for (@operations)
 	{
 		my ($what, $key, $value) = split /:/, $_, 3;
@@ -67,22 +82,23 @@ sub parse
 sub check
 {
 	my ($self) = @_;
+	my %judge = (ledger => \&check_ledger, bank => \&check_bank, seq => \&check_sequence, register => \&note_register, list => sub {});
 	for my $t (@{ $self->{transactions} })
 	{
 		$self->check_appends($t) if $t->{appends};
-		$self->check_bank($t) if $t->{kind} eq 'bank';
-		$self->check_sequence($t) if $t->{kind} eq 'seq';
+		$judge{ $t->{kind} }->($self, $t);
 	}
 	$self->find('bank', "the final total is $self->{total}, not 0") if $self->{total} != 0;
+	$self->check_registers;
 	$self->index_acknowledged;
-	for my $t (grep { $_->{kind} eq 'list' } @{ $self->{transactions} })
-	{
-		$self->check_reads($t);
-	}
-	$self->check_cycles('G1c', 0);
-	$self->check_cycles('G2', 1);
+	my @lists = grep { $_->{kind} eq 'list' } @{ $self->{transactions} };
+	$self->check_reads($_) for @lists;
+	TortureGraph::check(list => [ grep { $_->{outcome} eq 'ok' || $_->{effective} } @lists ], lists => $self->{lists},
+		writer => $self->{writer}, find => $self->finder);
 	return $self->{count};
 }
+
+# ---- what was written ------------------------------------------------------------------------
 
 sub check_appends
 {
@@ -90,19 +106,33 @@ sub check_appends
 	for my $key (keys %{ $t->{appends} })
 	{
 		my @there = grep { exists $self->{place}{$key}{$_} } @{ $t->{appends}{$key} };
-		if ($t->{outcome} eq 'ok')
-		{
-			$self->find('lost', "key $key: $t->{line}") if @there != @{ $t->{appends}{$key} };
-		}
-		elsif ($t->{outcome} eq 'failed')
-		{
-			$self->find('G1a', "key $key has @there: $t->{line}") if @there;
-		}
-		elsif (@there && @there != @{ $t->{appends}{$key} })
-		{
-			$self->find('lost', "key $key, half of: $t->{line}");
-		}
-		$t->{effective} = 1 if @there;
+		$t->{effective} = 1 if @there && $t->{outcome} ne 'failed';
+		$self->judge_writes($t, "key $key", scalar @{ $t->{appends}{$key} }, @there);
+	}
+}
+
+sub check_ledger
+{
+	my ($self, $t) = @_;
+	my @ids = map { /^l:(\d+)/ ? $1 : () } @{ $t->{operations} };
+	$self->judge_writes($t, 'ledger', scalar @ids, grep { $self->{ledger}{$_} } @ids);
+}
+
+# All of an acknowledged transaction, nothing of a failed one; all or nothing of another.
+sub judge_writes
+{
+	my ($self, $t, $where, $written, @there) = @_;
+	if ($t->{outcome} eq 'ok')
+	{
+		$self->find('lost', "$where: $t->{line}") if @there != $written;
+	}
+	elsif ($t->{outcome} eq 'failed')
+	{
+		$self->find('G1a', "$where has @there: $t->{line}") if @there;
+	}
+	elsif (@there && @there != $written)
+	{
+		$self->find('lost', "$where, half of: $t->{line}");
 	}
 }
 
@@ -125,6 +155,38 @@ sub check_sequence
 		$self->find('lost', "number $1: $t->{line}") if !$self->{numbers}{$1};
 	}
 }
+
+# ---- registers -------------------------------------------------------------------------------
+
+# What was refused has no effect; a read without an answer has none either.
+sub note_register
+{
+	my ($self, $t) = @_;
+	my ($what, $key, @values) = split /:/, $t->{operations}[0] // return, -1;
+	return if $t->{outcome} eq 'failed';
+	my %op = (start => $t->{start}, end => $t->{end}, what => $what, line => $t->{line});
+	@op{qw(old new result)} = @values if $what eq 'C';
+	$op{value} = $values[0] if $what ne 'C';
+	push @{ $self->{register}{$key} }, \%op;
+}
+
+# The last operation on each is a read of what is there.
+sub check_registers
+{
+	my ($self) = @_;
+	for my $key (sort keys %{ $self->{register} // {} })
+	{
+		my @operations = @{ $self->{register}{$key} };
+		my ($last) = sort { $b <=> $a } map { $_->{end} // $_->{start} } @operations;
+		push @operations, { start => $last + 1, end => $last + 2, what => 'R', value => $self->{registers}{$key} // '', line => 'what is there in the end' };
+		my ($verdict, $why) = TortureRegister::linearizable(@operations);
+		$self->{registers_judged}++;
+		$self->{undecided}++ if $verdict eq 'undecided';
+		$self->find('register', "register $key of " . @operations . " operations: $why") if $verdict eq 'no';
+	}
+}
+
+# ---- reads -----------------------------------------------------------------------------------
 
 # For each key: [instant, largest place that was acknowledged by then], by time.
 sub index_acknowledged
@@ -164,12 +226,11 @@ sub acknowledged_before
 	return $low ? $list->[$low - 1][1] : -1;
 }
 
-# Only a transaction whose end was acknowledged has read what it says.
+# Rows that were shown are there for ever, whatever became of the transaction that saw them.
 sub check_reads
 {
 	my ($self, $t) = @_;
 	my %own;
-	return if $t->{outcome} ne 'ok';
 	for (@{ $t->{operations} })
 	{
 		my ($what, $key, $text) = split /:/, $_, 3;
@@ -178,125 +239,39 @@ sub check_reads
 			$own{$text} = 1;
 			next;
 		}
-		my @values = split /,/, $text // '';
-		my @others = grep { !$own{$_} } @values;
 		$t->{standby} ? $self->{standby_reads}++ : $self->{reads}++;
 
 		# own values may be followed by nothing: they are locked
-		my $place = 0;
-		for my $value (@others)
-		{
-			my $is = $self->{place}{$key}{$value};
-			if (!defined $is || $is != $place)
-			{
-				my $why = !defined $is ? 'is not there' : "is at $is";
-				my $kind = $self->{writer}{$value} && $self->{writer}{$value}{outcome} eq 'failed' ? 'G1a' : 'vanished';
-				$self->find($kind, "value $value of key $key $why, read at $place: $t->{line}");
-				last;
-			}
-			$place++;
-		}
+		my @values = split /,/, $text // '';
+		my @others = grep { !$own{$_} } @values;
+		$self->check_order($t, $key, @others);
 		my $known = $self->acknowledged_before($key, $t->{start});
-		$self->find('stale', "key $key to place " . ($place - 1) . ", acknowledged was $known: $t->{line}")
+		$self->find('stale', "key $key, " . @values . " values, acknowledged was place $known: $t->{line}")
 		  if !$t->{standby} && $known >= @values;
-		if (@others)
-		{
-			my $writer = $self->{writer}{ $others[-1] };
-			my $written = $writer ? $writer->{appends}{$key} : undef;
-			$self->find('G1b', "key $key ends with $others[-1]: $t->{line}") if $written && $written->[-1] != $others[-1];
-			push @{ $t->{saw} }, [ $key, scalar @others, $writer ];
-		}
-		else
-		{
-			push @{ $t->{saw} }, [ $key, 0, undef ];
-		}
+		my $writer = @others ? $self->{writer}{ $others[-1] } : undef;
+		my $written = $writer ? $writer->{appends}{$key} : undef;
+		$self->find('G1b', "key $key ends with $others[-1]: $t->{line}") if $written && $written->[-1] != $others[-1];
+		push @{ $t->{saw} }, [ $key, scalar @others, $writer ] if $t->{outcome} eq 'ok';
 	}
 }
 
-# Edges: who wrote before (ww), whose value was read (wr), who overwrote what was read (rw).
-sub check_cycles
+# What was read is what is there, in that order.
+sub check_order
 {
-	my ($self, $kind, $serializable) = @_;
-	my @members = grep { $_->{kind} eq 'list' && ($_->{outcome} eq 'ok' || $_->{effective}) && !$_->{standby}
-		  && (!$serializable || $_->{level} == 2) } @{ $self->{transactions} };
-	my %member = map { $_ => 1 } @members;
-	my %edges;
-
-	for my $key (keys %{ $self->{lists} })
+	my ($self, $t, $key, @others) = @_;
+	my $place = 0;
+	for my $value (@others)
 	{
-		my $before;
-		for my $value (@{ $self->{lists}{$key} })
+		my $is = $self->{place}{$key}{$value};
+		if (!defined $is || $is != $place)
 		{
-			my $writer = $self->{writer}{$value} // next;
-			next if !$member{$writer};
-			$edges{$before}{$writer} = $writer if $before && $before != $writer;
-			$before = $writer;
+			my $why = !defined $is ? 'is not there' : "is at $is";
+			my $kind = $self->{writer}{$value} && $self->{writer}{$value}{outcome} eq 'failed' ? 'G1a' : 'vanished';
+			$self->find($kind, "value $value of key $key $why, read at $place: $t->{line}");
+			return;
 		}
+		$place++;
 	}
-	for my $t (@members)
-	{
-		for my $saw (@{ $t->{saw} // [] })
-		{
-			my ($key, $length, $writer) = @$saw;
-			$edges{$writer}{$t} = $t if $writer && $writer != $t && $member{$writer};
-			next if !$serializable;
-			my $next = $self->{lists}{$key} ? $self->{lists}{$key}[$length] : undef;
-			my $overwriter = defined $next ? $self->{writer}{$next} : undef;
-			$edges{$t}{$overwriter} = $overwriter if $overwriter && $overwriter != $t && $member{$overwriter};
-		}
-	}
-	for my $cycle (cycles(\@members, \%edges))
-	{
-		$self->find($kind, join "\n      ", @$cycle . ' transactions', map { $_->{line} } @$cycle[ 0 .. ($#$cycle > 3 ? 3 : $#$cycle) ]);
-	}
-}
-
-# Strongly connected components of more than one (Tarjan, without recursion).
-sub cycles
-{
-	my ($nodes, $edges) = @_;
-	my ($index, %index, %low, %on, @stack, @found) = (0);
-
-	for my $root (@$nodes)
-	{
-		next if defined $index{$root};
-		my @work = ([ $root, [ values %{ $edges->{$root} // {} } ] ]);
-		$index{$root} = $low{$root} = $index++;
-		push @stack, $root;
-		$on{$root} = 1;
-		while (@work)
-		{
-			my ($node, $left) = @{ $work[-1] };
-			if (my $next = shift @$left)
-			{
-				if (!defined $index{$next})
-				{
-					$index{$next} = $low{$next} = $index++;
-					push @stack, $next;
-					$on{$next} = 1;
-					push @work, [ $next, [ values %{ $edges->{$next} // {} } ] ];
-				}
-				elsif ($on{$next} && $index{$next} < $low{$node})
-				{
-					$low{$node} = $index{$next};
-				}
-				next;
-			}
-			pop @work;
-			$low{ $work[-1][0] } = $low{$node} if @work && $low{$node} < $low{ $work[-1][0] };
-			next if $low{$node} != $index{$node};
-			my @component;
-			my $member;
-			do
-			{
-				$member = pop @stack;
-				delete $on{$member};
-				push @component, $member;
-			} while ($member != $node);
-			push @found, \@component if @component > 1;
-		}
-	}
-	return @found;
 }
 
 1;

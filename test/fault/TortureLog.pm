@@ -1,0 +1,88 @@
+# TortureLog.pm
+#	  Terms, votes and gates, by what the servers wrote into their logs and whom clients were
+#	  served by.
+#
+# A frozen server writes that its gate is closed when it thaws, so that its own line says
+# nothing about when it ended: a gate is open from its line in the log, or the first answer to
+# a client, whichever came first, until the last transaction that it served.
+package TortureLog;
+
+use strict;
+use warnings;
+
+# What a line of quorum says: { at (seconds), event, term, peer }, or nothing.
+sub parse
+{
+	my ($line) = @_;
+	my ($at, $text) = $line =~ /^(\d+\.\d+) (?:\[\d+\] )?LOG:  quorum: (.*)/ or return;
+	my ($event, $term, $peer)
+	  = $text =~ /^candidate in term (\d+)$/ ? ('candidate', $1)
+	  : $text =~ /^voted for (\S+) \(\d+\) in term (\d+)$/ ? ('voted', $2, $1)
+	  : $text =~ /^elected leader of term (\d+)$/ ? ('elected', $1)
+	  : $text =~ /^leader is (\S+) \(\d+\) in term (\d+)$/ ? ('leader', $2, $1)
+	  : $text =~ /^promoted to timeline (\d+)$/ ? ('promoted', $1)
+	  : $text =~ /^gate open in term (\d+)$/ ? ('gate', $1)
+	  : return;
+	return { at => $at, event => $event, term => $term, peer => $peer };
+}
+
+# events: { node => [of parse(), in the order of the log] }; find: code that takes kind and text.
+# Returns { term => [instant of its first open gate, node] }.
+sub check_terms
+{
+	my ($events, $find) = @_;
+	my (%elected, %gate);
+
+	for my $node (sort keys %$events)
+	{
+		my ($term, %vote) = (0);
+		for (@{ $events->{$node} })
+		{
+			$find->('falling term', "$node: $_->{event} in term $_->{term} after term $term") if $_->{term} < $term;
+			$term = $_->{term} if $_->{term} > $term;
+			my $for = $_->{event} eq 'candidate' ? $node : $_->{event} eq 'voted' ? $_->{peer} : undef;
+			$find->('two votes', "$node voted for $vote{ $_->{term} } and $for in term $_->{term}")
+			  if defined $for && ($vote{ $_->{term} } // $for) ne $for;
+			$vote{ $_->{term} } //= $for;
+			$elected{ $_->{term} }{$node} = 1 if $_->{event} =~ /^(elected|gate)$/;
+			$elected{ $_->{term} }{ $_->{peer} } = 1 if $_->{event} eq 'leader' && $_->{peer} ne 'node';    # who has left
+			$gate{ $_->{term} } //= [ $_->{at}, $node ] if $_->{event} eq 'gate';
+		}
+	}
+	for my $term (sort { $a <=> $b } keys %elected)
+	{
+		my @leaders = sort keys %{ $elected{$term} };
+		$find->('two leaders', "term $term: @leaders") if @leaders > 1;
+	}
+	return \%gate;
+}
+
+# Nobody is served in a term when the gate of a later one is open already.
+# gates: { term => instant }, where known; transactions: with outcome, term, start, end, line;
+# instants of both are microseconds of one clock.
+sub check_gates
+{
+	my ($gates, $transactions, $find) = @_;
+	my %open = %$gates;
+	my @served = grep { $_->{outcome} eq 'ok' && $_->{term} } @$transactions;
+	my (%later, $soonest);
+
+	for (@served)
+	{
+		$open{ $_->{term} } = $_->{end} if !defined $open{ $_->{term} } || $_->{end} < $open{ $_->{term} };
+	}
+	for my $term (sort { $b <=> $a } keys %open)
+	{
+		$later{$term} = $soonest;
+		$soonest = [ $open{$term}, $term ] if !$soonest || $open{$term} < $soonest->[0];
+	}
+	for (@served)
+	{
+		my $later = $later{ $_->{term} } // next;
+		$find->('gates overlap', sprintf 'the gate of term %d was open since %.3f s: %s', $later->[1], ($_->{start} - $later->[0]) / 1e6, $_->{line})
+		  if $_->{start} > $later->[0];
+	}
+	return;
+}
+
+1;

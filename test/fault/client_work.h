@@ -1,0 +1,19 @@
+/*
+ * client_work.h
+ *	  What a client does: small transactions of known meaning, each with its line.
+ */
+#ifndef CLIENT_WORK_H
+#define CLIENT_WORK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+extern void work_init(int number, uint64_t seed, bool standby);
+
+/* A number below n, of the generator of this client. */
+extern int	draw(int n);
+
+/* One transaction on the connected server, and its line on the standard output. */
+extern void work_transaction(void);
+
+#endif							/* CLIENT_WORK_H */
