@@ -12,7 +12,8 @@ use TortureFiles;
 use TortureLog;
 
 my @tables = qw(lists ledger registers accounts drawn);
-my $stop_limit = 60;      # seconds
+my $settle_limit = 60;    # seconds
+my $stop_limit = 60;
 my $clock_at_start;       # what CLOCK_REALTIME is ahead of CLOCK_MONOTONIC
 
 sub clock_ahead { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_REALTIME()) - Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
@@ -29,6 +30,17 @@ sub make_tables
 	  'CREATE TABLE accounts (id int PRIMARY KEY, balance bigint NOT NULL)',
 	  'INSERT INTO accounts SELECT i, 0 FROM generate_series(0, 7) AS i',
 	  'CREATE TABLE drawn (n bigint PRIMARY KEY)', 'CREATE SEQUENCE numbers', 'CREATE EXTENSION amcheck';
+	return;
+}
+
+# Until the last transaction of a client that has gone is over: one that waits for a quorum is
+# not seen on the leader yet, while standbys show it.
+sub settle
+{
+	my ($cluster, $leader) = @_;
+	$cluster->wait_for($settle_limit, "the last transactions on $leader->{name} end", sub {
+		return $cluster->query($leader, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'torture'") eq '0';
+	});
 	return;
 }
 

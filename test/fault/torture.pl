@@ -206,6 +206,7 @@ my $fine = eval {
 	my $leader = wait_healthy($nemesis);
 	printf "every member is whole %.1f s after the last fault\n", time() - $healthy_at;
 	stop_clients();
+	TortureJudge::settle($cluster, $leader);
 	decide($leader);
 	$check = TortureJudge::judge($cluster, $leader, clients => \@clients, shifted => $nemesis->{shifted} // {});
 	1;
