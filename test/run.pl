@@ -162,6 +162,9 @@ sub without_server
 	{
 		command("model, every state of the scope $_", 'build/model/quorum_model', '--scope', $_) for qw(quick clocks);
 	}
+
+	heading('what judges a torture');
+	tap('checkers, each with what it must find', 'perl', 'test/fault/test_checkers.pl');
 	return $installed;
 }
 

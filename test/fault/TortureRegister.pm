@@ -11,7 +11,7 @@ package TortureRegister;
 use strict;
 use warnings;
 
-my $steps_max = 300_000;
+our $steps_max = 300_000;
 
 # operations: [{ start, end (undef: no answer), what (R, W, C), value or old and new, result }];
 # the register is '' before the first.  Returns 'yes', 'undecided', or 'no' and why.
