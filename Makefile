@@ -7,7 +7,7 @@
 #
 #   core  unit  scenarios  sim  model   the consensus core alone, no PostgreSQL needed
 #   tidy                            layout, who may include whom, sizes
-#   torture                         MINUTES of every fault at once, SEED, NODES: nothing acknowledged may be missing
+#   torture                         MINUTES of every fault at once, SEED, NODES, WITNESS=1: nothing acknowledged may be missing
 #   bench                           throughput and idle cost beside plain PostgreSQL: CLIENTS
 #   calm                            MINUTES of pgbench without any fault: nobody else may lead; LEASE in milliseconds
 #   rejoin-kills                    kill -9 while nodes come back: ROUNDS=n rewinds, CLONES=n clones, SEED=n
@@ -179,6 +179,8 @@ build/model/quorum_model: $(MODEL_SRC) $(wildcard test/model/*.h) $(CORE_SRC) $(
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -Itest/model -o $@ $(MODEL_SRC) $(CORE_SRC)
 
+include test/fuzz/rules.mk
+
 tidy:
 	@test/tidy.sh
 
@@ -196,12 +198,19 @@ drill bench calm rejoin-kills torture test: %: deps
 deps:
 	@FAULT="$(if $(filter torture,$(MAKECMDGOALS)),all,$(FAULT))" test/install-deps.sh
 
-writer: build/drill/writer build/fault/client
+writer: build/drill/writer build/fault/client build/fault/relay build/fault/shim.so
 build/drill/writer: test/drill/writer.c
 build/fault/client: $(sort $(wildcard test/fault/client*.c)) $(wildcard test/fault/client*.h)
 build/drill/writer build/fault/client:
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -I$$($(PG_CONFIG) --includedir) -o $@ $(filter %.c,$^) -L$$($(PG_CONFIG) --libdir) -lpq
+
+build/fault/relay: test/fault/relay.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -o $@ $<
+build/fault/shim.so: test/fault/shim.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -fPIC -shared -o $@ $< -ldl
 
 installed:
 	@echo "building and installing pg_quorum for $$($(PG_CONFIG) --version)"
@@ -232,8 +241,9 @@ rejoin-kills-run: installed
 
 # Everything at once, for some minutes; then what clients were told is held against what is there.
 torture-run: installed
-	@perl test/fault/torture.pl --bindir "$(BINDIR)" --client build/fault/client --minutes "$(or $(MINUTES),1)" \
-	 $(if $(SEED),--seed "$(SEED)") $(if $(NODES),--nodes "$(NODES)")
+	@perl test/fault/torture.pl --bindir "$(BINDIR)" --client build/fault/client --relay build/fault/relay --shim build/fault/shim.so \
+	 --minutes "$(or $(MINUTES),1)" $(if $(SEED),--seed "$(SEED)") $(if $(NODES),--nodes "$(NODES)") \
+	 $(if $(filter-out 0,$(WITNESS)),--witness)
 
 test-run:
 	@perl test/run.pl

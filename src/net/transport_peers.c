@@ -85,6 +85,7 @@ pgq_is_invited_again(const PgqHello *hello)
 
 	return pgq_transport->guest && hello->invite && who->member && self->member &&
 		hello->target != self->node_id && who->node_id != self->node_id &&
+		who->node_id != QUORUM_NO_NODE &&
 		memcmp(who->cluster_id, self->cluster_id, QUORUM_UUID_SIZE) == 0 &&
 		who->system_identifier == self->system_identifier;
 }
