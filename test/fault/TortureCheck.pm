@@ -87,6 +87,7 @@ sub check
 	{
 		$self->check_appends($t) if $t->{appends};
 		$judge{ $t->{kind} }->($self, $t);
+		$self->find('lost', "prepared and acknowledged: $t->{line}") if ($t->{operations}[-1] // '') eq 'p:gone';
 	}
 	$self->find('bank', "the final total is $self->{total}, not 0") if $self->{total} != 0;
 	$self->check_registers;

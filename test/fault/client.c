@@ -19,6 +19,7 @@
  *	  seq		n:<number>
  *	  register	R:<key>:<value> read, W:<key>:<value> written, C:<key>:<old>:<new>:<1|0> set
  *				when it was old, or found to be another one
+ *	  any		p:gone what was prepared was not there to be committed
  *
  * usage: client <host:port, comma separated> <user> <number of this client> <seed> [standby]
  * A standby client reads only, on any server, at quorum.read_consistency = committed.  It

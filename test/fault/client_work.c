@@ -8,6 +8,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "client_server.h"
 
@@ -15,6 +16,7 @@
 #define KEYS 5					/* lists, and registers, that are written at one time */
 #define EPOCH_US 4000000		/* then come others, so that none gets long */
 #define ACCOUNTS 8
+#define RETRY_US 20000			/* between two servers */
 
 typedef enum Kind
 {
@@ -218,20 +220,63 @@ register_operation(void)
 	return answer;
 }
 
+/*
+ * What was prepared must still be there, whoever leads by then: nobody else decides a gid
+ * that begins with k.
+ */
+static Answer
+commit_prepared_later(const char *sql)
+{
+	bool		asked = false;
+	char		code[64];
+
+	server_disconnect();
+	while (!server_input_ended())
+	{
+		Answer		answer;
+
+		if (!server_connected() && !server_find())
+		{
+			server_disconnect();
+			server_pause(RETRY_US);
+			continue;
+		}
+		answer = server_run(sql, code, sizeof(code));
+		if (answer == ANSWERED)
+			return ANSWERED;
+		if (answer == REFUSED && strcmp(code, "42704") == 0)
+		{
+			if (!asked)
+				note(" p:gone");
+			return SILENT;
+		}
+
+		/* without an answer, or with that of a server that ends, it may be committed */
+		if (answer == SILENT || strncmp(code, "57", 2) == 0)
+			asked = true;
+		server_disconnect();
+		server_pause(RETRY_US);
+	}
+	return SILENT;
+}
+
 /* COMMIT, in two phases now and then; what was prepared and not decided is left behind. */
 static Answer
 commit(bool two_phase)
 {
+	bool		later = draw(3) == 0;
 	char		sql[96];
 	Answer		answer;
 
 	if (!two_phase)
 		return server_run("COMMIT", NULL, 0);
-	snprintf(sql, sizeof(sql), "PREPARE TRANSACTION '%d_%lld'", number, (long long) ++next_value);
+	snprintf(sql, sizeof(sql), "PREPARE TRANSACTION '%s%d_%lld'", later ? "k" : "", number, (long long) ++next_value);
 	answer = server_run(sql, NULL, 0);
 	if (answer != ANSWERED)
 		return answer;
-	snprintf(sql, sizeof(sql), "COMMIT PREPARED '%d_%lld'", number, (long long) next_value);
+	snprintf(sql, sizeof(sql), "COMMIT PREPARED '%s%d_%lld'", later ? "k" : "", number, (long long) next_value);
+	if (later)
+		return commit_prepared_later(sql);
 
 	/* From here on a refusal does not undo anything: somebody may decide it later. */
 	return server_run(sql, NULL, 0) == ANSWERED ? ANSWERED : SILENT;

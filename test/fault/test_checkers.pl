@@ -44,6 +44,7 @@ found('lost', 'half of an unknown transaction', ['0 10 unknown 0 1 3 list a:1:11
 found('lost', 'an acknowledged id', ['0 10 ok 0 1 3 ledger l:1 l:2'], ledger => { 1 => 1 });
 found('lost', 'half of an unknown transaction of the ledger', ['0 10 unknown 0 1 3 ledger l:1 l:2'], ledger => { 1 => 1 });
 found('lost', 'an acknowledged number', ['0 10 ok 0 1 3 seq n:7']);
+found('lost', 'a prepared transaction', ['0 10 unknown 0 1 3 bank t:1:2:3 p:gone']);
 found('duplicate', 'a value', ['0 10 ok 0 1 3 list a:1:11'], lists => { 1 => [ 11, 11 ] });
 found('duplicate', 'an id', ['0 10 ok 0 1 3 ledger l:1'], ledger => { 1 => 2 });
 found('seq', 'a number handed out twice', [ '0 10 ok 0 1 3 seq n:7', '20 30 ok 0 1 4 seq n:7' ], numbers => { 7 => 1 });

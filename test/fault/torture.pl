@@ -163,7 +163,8 @@ sub wait_healthy
 	}
 }
 
-# Prepared transactions that nobody decided are decided by chance: both are right.
+# Prepared transactions that nobody decided are decided by chance: both are right.  Those with
+# a k are decided by their clients.
 # Those that wait for longer block everybody else: in a child, a server may not answer.
 my $decided_at = 0;
 sub decide_old
@@ -177,7 +178,7 @@ sub decide_old
 	my $leader = leader();
 	if ($leader)
 	{
-		my ($status, $text) = answer_of($leader, "SELECT gid FROM pg_prepared_xacts WHERE prepared < now() - interval '3 s'");
+		my ($status, $text) = answer_of($leader, "SELECT gid FROM pg_prepared_xacts WHERE prepared < now() - interval '3 s' AND gid NOT LIKE 'k%'");
 		for my $gid ($status == 0 ? split /\n/, $text : ())
 		{
 			answer_of($leader, "$commit PREPARED '$gid'");
