@@ -2,17 +2,21 @@
 #	  What torture.pl does to a cluster: faults drawn by chance, several at once, each with its end.
 #
 # A fault says what it does and leaves a piece of code that undoes it, due at some instant.
-# All of them are over after heal().
+# All of them are over after heal().  Here: processes and the network; the rest is in parts.
 package TortureNemesis;
 
 use strict;
 use warnings;
-use POSIX ();
 use Time::HiRes qw(time);
 use QuorumNodes;
+use TortureHosts;
+use TortureRejoins;
+use TortureUsers;
+
+our @ISA = qw(TortureHosts TortureRejoins TortureUsers);
 
 my $lease = 2;            # seconds; the default of quorum.lease_duration
-my $at_once = 3;          # faults that are under way at one time
+my $at_once = 4;          # faults that are under way at one time
 my %processes = (         # how a process of the server calls itself
 	worker => qr/^postgres: (\S+: )?pg_quorum\b/,
 	startup => qr/startup/,
@@ -24,24 +28,27 @@ my %processes = (         # how a process of the server calls itself
 );
 
 # weight, name
-my @menu = (
+my @own_menu = (
 	[ 6, 'kill_postmaster' ], [ 4, 'kill_all' ], [ 5, 'kill_process' ], [ 6, 'stop_process' ], [ 5, 'freeze_node' ],
-	[ 6, 'cut_node' ], [ 4, 'cut_one_way' ], [ 4, 'cut_pair' ], [ 3, 'cut_data_port' ], [ 3, 'cut_quorum_port' ],
-	[ 4, 'lose_packets' ], [ 4, 'switchover' ], [ 3, 'cancel_storm' ], [ 2, 'terminate_storm' ], [ 2, 'alter_system' ],
-	[ 2, 'promote' ], [ 2, 'stop_planned' ], [ 2, 'crash_cluster' ], [ 2, 'remove_and_add' ], [ 2, 'ddl' ],
+	[ 6, 'cut_node' ], [ 4, 'cut_one_way' ], [ 4, 'cut_pair' ], [ 3, 'cut_ring' ], [ 3, 'cut_data_port' ], [ 3, 'cut_quorum_port' ],
+	[ 4, 'lose_packets' ], [ 6, 'slow_network' ], [ 2, 'stop_planned' ], [ 2, 'crash_cluster' ],
 );
 
-# cluster; rand: a generator of its own; log: code that takes a line
+# cluster; rand: a generator of its own; log: code that takes a line; leader: code that finds
+# it; answer: code that asks a node; shim: the library; findings: a file for what is wrong
 sub new
 {
 	my ($class, %self) = @_;
-	return bless { %self, undo => [], count => {} }, $class;
+	my $self = bless { %self, undo => [], count => {}, shifted => {} }, $class;
+	$self->{menu} = [ @own_menu, $self->host_menu, $self->rejoin_menu, $self->user_menu ];
+	return $self;
 }
 
 sub draw { return int($_[0]{rand}->() * $_[1]) }
 sub pick { my ($self, @from) = @_; return $from[ $self->draw(scalar @from) ] }
 sub between { return $_[1] + $_[0]{rand}->() * ($_[2] - $_[1]) }
 sub node { return $_[0]->pick($_[0]{cluster}->nodes) }
+sub hosts { return grep { defined } $_[0]{cluster}->nodes, $_[0]{cluster}{witness} }
 
 # Most faults should hit where it hurts.
 sub victim
@@ -74,6 +81,9 @@ sub tick
 		$self->say_so($_->{text});
 		$_->{code}->();
 	}
+	$self->interrupt;
+	$self->look_after_copies;
+	$self->look_after_witness;
 	$self->look_after($_) for $self->{cluster}->nodes;
 	return if time() < ($self->{next_at} // 0) || @{ $self->{undo} } >= $at_once;
 	$self->{next_at} = time() + $self->between(0.2, 4);
@@ -84,9 +94,9 @@ sub strike
 {
 	my ($self) = @_;
 	my $sum = 0;
-	$sum += $_->[0] for @menu;
+	$sum += $_->[0] for @{ $self->{menu} };
 	my $at = $self->draw($sum);
-	for (@menu)
+	for (@{ $self->{menu} })
 	{
 		my ($weight, $name) = @$_;
 		$at -= $weight;
@@ -103,13 +113,21 @@ sub strike
 sub heal
 {
 	my ($self) = @_;
-	$_->{code}->() for sort { $a->{at} <=> $b->{at} } splice @{ $self->{undo} };
+	delete $self->{watched};
+	do
+	{
+		my @due = splice @{ $self->{undo} };
+		$_->{code}->() for sort { $a->{at} <=> $b->{at} } @due;
+		$self->look_after_copies;
+		$self->look_after_witness;
+	} while (@{ $self->{undo} });
 	$self->{cluster}->network->heal;
 	for my $node ($self->{cluster}->nodes)
 	{
 		kill 'CONT', $self->{cluster}->pids($node);
 		$self->revive($node);
 	}
+	kill 'CONT', $self->{cluster}->pids($self->{cluster}{witness}) if $self->{cluster}{witness};
 }
 
 # ---- processes ------------------------------------------------------------------------------
@@ -126,7 +144,7 @@ sub revive
 {
 	my ($self, $node) = @_;
 	QuorumNodes::reap();
-	return if $self->alive($node);
+	return if $self->alive($node) || $self->{replacing}{ $node->{name} };
 	$self->{cluster}->signal_all($node, 'KILL');
 	QuorumNodes::run_server($node, $self->{cluster}->bin('postgres'), '-D', $node->{dir});
 }
@@ -135,7 +153,7 @@ sub revive
 sub look_after
 {
 	my ($self, $node) = @_;
-	return if $self->{reviving}{ $node->{name} } || $self->alive($node);
+	return if $self->{reviving}{ $node->{name} } || $self->{replacing}{ $node->{name} } || $self->alive($node);
 	$self->{reviving}{ $node->{name} } = 1;
 	$self->later($self->between(0, 3), "start $node->{name}", sub {
 		delete $self->{reviving}{ $node->{name} };
@@ -184,8 +202,15 @@ sub stop_planned
 sub process
 {
 	my ($self, $node, $kind) = @_;
+	my @found = $self->processes_of($node, $kind);
+	return @found ? $self->pick(@found) : undef;
+}
+
+sub processes_of
+{
+	my ($self, $node, $kind) = @_;
 	my $postmaster = $self->{cluster}->postmaster_pid($node) // 0;
-	return $postmaster || undef if $kind eq 'postmaster';
+	return grep { $_ } $postmaster if $kind eq 'postmaster';
 	my @found;
 	for my $pid (grep { $_ != $postmaster } $self->{cluster}->pids($node))
 	{
@@ -193,7 +218,7 @@ sub process
 		my $title = join ' ', <$in>;
 		push @found, $pid if $title =~ $processes{$kind};
 	}
-	return @found ? $self->pick(@found) : undef;
+	return @found;
 }
 
 sub kill_process
@@ -238,6 +263,13 @@ sub cut_for
 }
 
 sub others
+{
+	my ($self, $node) = @_;
+	return grep { $_ != $node } $self->hosts;
+}
+
+# ... that have data.
+sub other_nodes
 {
 	my ($self, $node) = @_;
 	return grep { $_ != $node } $self->{cluster}->nodes;
@@ -292,93 +324,47 @@ sub lose_packets
 {
 	my ($self) = @_;
 	my $percent = 1 + $self->draw(30);
-	for my $from ($self->{cluster}->nodes)
+	for my $from ($self->hosts)
 	{
 		$self->{cluster}->network->drop($from->{number}, $_->{number}, $percent) for $self->others($from);
 	}
 	return $self->cut_for("lose $percent % of the packets");
 }
 
-# ---- what operators and clients do --------------------------------------------------------------
-
-# In a child: a server may not answer for long.
-sub ask
+# Everybody reaches its two neighbours only; with three nodes nobody is cut from anybody.
+sub cut_ring
 {
-	my ($self, $node, @statements) = @_;
-	defined(my $pid = fork()) or die "fork: $!\n";
-	return if $pid;
-	alarm 20;
-	for (@statements)
+	my ($self) = @_;
+	my @ring = $self->hosts;
+	return if @ring < 4;
+	for my $i (0 .. $#ring)
 	{
-		$self->{cluster}->psql($node, $_);
+		for my $j (grep { my $apart = abs($_ - $i); $apart > 1 && $apart < $#ring } 0 .. $#ring)
+		{
+			$self->{cluster}->network->drop($ring[$i]{number}, $ring[$j]{number}, 100);
+		}
 	}
-	POSIX::_exit(0);
+	return $self->cut_for('everybody reaches its neighbours only');
 }
 
-sub switchover
+# Late, out of order, or little at a time: to and from one host, or everywhere.
+sub slow_network
 {
 	my ($self) = @_;
-	my $node = $self->{leader}->() // return;
-	$self->ask($node, 'SELECT quorum.switchover()');
-	return "switchover from $node->{name}";
-}
-
-sub storm
-{
-	my ($self, $function) = @_;
-	my $node = $self->victim;
-	$self->ask($node, "SELECT $function(pid) FROM pg_stat_activity WHERE application_name = 'torture'");
-	return "$function of every client of $node->{name}";
-}
-
-sub cancel_storm { return $_[0]->storm('pg_cancel_backend') }
-sub terminate_storm { return $_[0]->storm('pg_terminate_backend') }
-
-sub alter_system
-{
-	my ($self) = @_;
-	my $node = $self->victim;
-	my $setting = $self->pick("synchronous_standby_names = ''", "synchronous_standby_names = 'ANY 1 (nobody)'",
-		'synchronous_commit = off', 'synchronous_commit = local', "primary_conninfo = 'host=/nowhere'");
-	my ($name) = split / /, $setting;
-	$self->ask($node, "ALTER SYSTEM SET $setting", 'SELECT pg_reload_conf()');
-	$self->later($self->between(0.5, 4), "ALTER SYSTEM RESET $name on $node->{name}",
-		sub { $self->ask($node, "ALTER SYSTEM RESET $name", 'SELECT pg_reload_conf()') });
-	return "ALTER SYSTEM SET $setting on $node->{name}";
-}
-
-sub promote
-{
-	my ($self) = @_;
-	my $leader = $self->{leader}->() // return;
-	my $node = $self->pick($self->others($leader));
-	$self->ask($node, 'SELECT pg_promote(false)');
-	return "pg_promote() on $node->{name}";
-}
-
-sub remove_and_add
-{
-	my ($self) = @_;
-	my $leader = $self->{leader}->() // return;
-	my $node = $self->pick($self->others($leader));
-	my $add = "SELECT quorum.add_member('$node->{name}', '$node->{host}:$node->{quorum_port}')";
-	$self->{removed}{ $node->{name} } = 1;
-	$self->ask($leader, "SELECT quorum.remove_member('$node->{name}')");
-	$self->later($self->between(0.5, 5), "add $node->{name} again", sub {
-		my $now = $self->{leader}->();
-		$self->ask($now, $add) if $now;
-	});
-	return "remove $node->{name}";
-}
-
-sub ddl
-{
-	my ($self) = @_;
-	my $node = $self->{leader}->() // return;
-	my $name = 'd' . ++$self->{tables};
-	$self->ask($node, "CREATE TABLE $name AS SELECT g AS id, repeat('x', 100) FROM generate_series(1, 20000) AS g",
-		"CREATE INDEX ON $name (id)", "VACUUM $name", "ALTER TABLE $name ADD COLUMN c int DEFAULT 1", "DROP TABLE $name");
-	return "tables come and go on $node->{name}";
+	my $node = $self->draw(2) ? $self->victim : undef;
+	my $delay = 5 * int(exp $self->between(0, log 100));
+	my $jitter = $self->draw(2) ? $self->draw($delay + 1) : 0;
+	my $kbits = $self->draw(3) ? 0 : 128 << $self->draw(7);
+	for my $from ($self->hosts)
+	{
+		for my $to ($self->others($from))
+		{
+			next if $node && $from != $node && $to != $node;
+			$self->{cluster}->network->slow($from->{number}, $to->{number}, $delay, $jitter, $kbits);
+		}
+	}
+	return $self->cut_for(sprintf 'packets %s take %d to %d ms%s', $node ? "to and from $node->{name}" : 'everywhere', $delay,
+		$delay + $jitter, $kbits ? ", $kbits kbit/s" : '');
 }
 
 1;

@@ -6,7 +6,8 @@
 # Faults are TortureNemesis.pm, clients client*.c, the judgement TortureJudge.pm.  Every draw
 # of a fault comes from the seed; what it meets depends on the machine.
 #
-# usage: torture.pl --bindir DIR --client FILE [--minutes N] [--seed N] [--nodes N] [--clients N] [--keep]
+# usage: torture.pl --bindir DIR --client FILE --relay FILE --shim FILE [--minutes N] [--seed N] [--nodes N]
+#		[--witness] [--clients N] [--keep]
 # exit status: 0 nothing found, 1 something found, or the cluster did not heal.
 use strict;
 use warnings;
@@ -16,15 +17,18 @@ use QuorumNet;
 use QuorumNodes;
 use TortureJudge;
 use TortureNemesis;
+use File::Spec ();
 use Getopt::Long ();
 use POSIX ();
 use Time::HiRes qw(time sleep);
 
 my $heal_limit = 180;     # seconds until every member must be whole in the end
 my @arguments = @ARGV;
-my %option = (minutes => 1, seed => int(time() * 1000) % 1_000_000, nodes => 3, clients => 4);
-Getopt::Long::GetOptions(\%option, 'bindir=s', 'client=s', 'minutes=f', 'seed=i', 'nodes=i', 'clients=i', 'keep')
-  or die "usage: torture.pl --bindir DIR --client FILE [--minutes N] [--seed N] [--nodes N] [--clients N] [--keep]\n";
+my %option = (minutes => 1, seed => int(time() * 1000) % 1_000_000, clients => 4);
+Getopt::Long::GetOptions(\%option, 'bindir=s', 'client=s', 'relay=s', 'shim=s', 'minutes=f', 'seed=i', 'nodes=i', 'witness',
+	'clients=i', 'keep')
+  or die "usage: torture.pl --bindir DIR --client FILE --relay FILE --shim FILE [--minutes N] [--seed N] [--nodes N] [--witness] [--clients N] [--keep]\n";
+$option{nodes} //= $option{witness} ? 2 : 3;
 
 if (defined(my $why = QuorumNet::missing()))
 {
@@ -32,18 +36,19 @@ if (defined(my $why = QuorumNet::missing()))
 	exit 0;
 }
 QuorumNet::enter('--seed', $option{seed}, @arguments);
-QuorumNodes::use_network($option{nodes});
+QuorumNodes::use_network($option{nodes} + ($option{witness} ? 1 : 0), File::Spec->rel2abs($option{relay}), $option{seed});
 $| = 1;
-my ($workspace, $client_program) = QuorumNodes::open_workspace('torture', $option{client});
+my ($workspace, $client_program, $shim) = QuorumNodes::open_workspace('torture', $option{client}, $option{shim});
 $SIG{$_} = sub { print "\ninterrupted\n"; exit 130 } for qw(INT TERM HUP);
 
 # A generator of the nemesis alone: what else draws does not move its draws.
 my $dice = $option{seed} * 2654435761 % 2147483647 || 1;
 sub dice { $dice = $dice * 48271 % 2147483647; return $dice / 2147483647 }
 
-my $cluster = QuorumNodes->new(bindir => $option{bindir}, extension => 1, count => $option{nodes}, settings => <<'EOC');
+my $cluster = QuorumNodes->new(bindir => $option{bindir}, extension => 1, count => $option{nodes}, witness => $option{witness}, settings => <<'EOC');
 shared_buffers = 32MB
 min_wal_size = 64MB
+max_wal_size = 256MB
 max_prepared_transactions = 50
 log_min_messages = log
 quorum.promotion_limit = 10s
@@ -103,10 +108,15 @@ sub stop_clients
 	waitpid($_->{pid}, 0) for @clients;
 }
 
+my $findings = "$workspace/findings";
+my $nemesis = TortureNemesis->new(cluster => $cluster, rand => \&dice, leader => \&leader, log => \&event,
+	answer => \&answer_of, shim => $shim, findings => $findings);
+
 # ---- the course of a run --------------------------------------------------------------------
 
 sub prepare
 {
+	event($nemesis->prepare_hosts);
 	my $first = $cluster->create;
 	TortureJudge::make_tables($cluster, $first);
 	return;
@@ -151,11 +161,7 @@ sub wait_healthy
 		}
 		if ($leader && time() > $added)
 		{
-			for my $node (grep { $_ != $leader } $cluster->nodes)
-			{
-				$cluster->psql($leader, "SELECT quorum.add_member('$node->{name}', '$node->{host}:$node->{quorum_port}')")
-				  if $nemesis->{removed}{ $node->{name} };
-			}
+			$nemesis->bring_in($leader);
 			$added = time() + 10;
 		}
 		QuorumNodes::reap();
@@ -196,9 +202,8 @@ sub decide
 	}
 }
 
-printf "torture: seed %d, %g minutes, %d servers, %d clients, in %s\n", $option{seed}, $option{minutes}, $option{nodes},
-  $option{clients}, $workspace;
-my $nemesis = TortureNemesis->new(cluster => $cluster, rand => \&dice, leader => \&leader, log => \&event);
+printf "torture: seed %d, %g minutes, %d servers%s, %d clients, in %s\n", $option{seed}, $option{minutes}, $option{nodes},
+  $option{witness} ? ' and a witness' : '', $option{clients}, $workspace;
 my $check;
 my $fine = eval {
 	prepare();
@@ -209,7 +214,8 @@ my $fine = eval {
 	stop_clients();
 	TortureJudge::settle($cluster, $leader);
 	decide($leader);
-	$check = TortureJudge::judge($cluster, $leader, clients => \@clients, shifted => $nemesis->{shifted} // {});
+	$check = TortureJudge::judge($cluster, $leader, clients => \@clients, shifted => $nemesis->{shifted});
+	$check->find('snapshot', $_) for QuorumNodes::read_lines($findings);
 	1;
 };
 print "\n$@" if !$fine;
@@ -231,7 +237,7 @@ else
 	print map { $cluster->log_tail($_, 30) } grep { -e $_->{log} } $cluster->nodes;
 }
 QuorumNodes::close_workspace($fine && !$option{keep});
-print "events, histories and logs are in $workspace; again: make torture MINUTES=$option{minutes} SEED=$option{seed}\n" if !$fine || $option{keep};
+print "events, histories and logs are in $workspace; again: make torture MINUTES=$option{minutes} SEED=$option{seed} NODES=$option{nodes}" . ($option{witness} ? " WITNESS=1\n" : "\n") if !$fine || $option{keep};
 printf "\ntorture: seed=%d minutes=%g faults=%d found=%s\n", $option{seed}, $option{minutes},
   eval { my $n = 0; $n += $_ for values %{ $nemesis->{count} }; $n } // 0,
   $check ? join(',', map { "$_:$check->{count}{$_}" } sort keys %{ $check->{count} }) || 'nothing' : 'no end';

@@ -7,6 +7,8 @@
 # that is forked before the others give up their rights: it makes the namespaces, starts
 # servers in them as the unprivileged user, and sets rules of nftables in the hub, which
 # forwards every packet between two nodes.  Clients live in the hub and reach everybody.
+# With a relay (test/fault/relay.c) links can be slow, too: their packets take its way.
+# A node can have a small disk of its own, which goes with the last process as well.
 package QuorumNet;
 
 use strict;
@@ -19,6 +21,8 @@ use Time::HiRes ();
 my $marker = 'QUORUM_NET_HUB';
 
 my @tools = qw(unshare nsenter setpriv ip nft);
+my $device = 'relay0';
+my $rule = 1000;          # preference of our rules of routing, and their table
 
 # Why there can be no network of namespaces here; undef when there can.
 sub missing
@@ -42,7 +46,7 @@ sub enter
 	my (@arguments) = @_;
 	return if delete $ENV{$marker};
 	$ENV{$marker} = 1;
-	exec('unshare', '--net', $^X, $0, @arguments) or die "unshare: $!\n";
+	exec('unshare', '--net', '--mount', $^X, $0, @arguments) or die "unshare: $!\n";
 }
 
 sub address { return "10.99.$_[1].2" }
@@ -50,8 +54,8 @@ sub address { return "10.99.$_[1].2" }
 # Root's part: fork the broker.  It ends when the pipe to it does.
 sub new
 {
-	my ($class, $count, $uid, $gid, $directory) = @_;
-	my $self = bless { count => $count, uid => $uid, gid => $gid, directory => $directory }, $class;
+	my ($class, $count, $uid, $gid, $directory, @relay) = @_;
+	my $self = bless { count => $count, uid => $uid, gid => $gid, directory => $directory, relay => \@relay }, $class;
 
 	pipe(my $in, $self->{out}) or die "pipe: $!\n";
 	pipe($self->{in}, my $out) or die "pipe: $!\n";
@@ -65,7 +69,7 @@ sub new
 		my $made = eval { $self->_make; 1 };
 		print $out $made ? "ok\n" : 'failed: ' . ($@ =~ tr/\n/ /r) . "\n";
 		$self->_serve($in, $out) if $made;
-		kill 'KILL', @{ $self->{holders} // [] };
+		kill 'KILL', grep { defined } $self->{relay_pid}, @{ $self->{holders} // [] };
 		POSIX::_exit(0);
 	}
 	close $in;
@@ -108,7 +112,15 @@ sub drop
 	return $self->_ask('drop', $from, $to, $percent, @ports);
 }
 
+# Packets from one node to another take so many milliseconds, and some more by chance, so
+# that they pass each other; no more than so many kbit a second (0 = no limit).
+sub slow { my ($self, @link) = @_; return $self->_ask('slow', @link) }
+
 sub heal { return $_[0]->_ask('heal') }
+
+# A file system of so many megabytes at this directory.
+sub mount { my ($self, $path, $megabytes) = @_; return $self->_ask('mount', $path, $megabytes) }
+sub unmount { return $_[0]->_ask('unmount') }
 
 # ---- the broker ----------------------------------------------------------------------------
 
@@ -126,10 +138,10 @@ sub _make
 
 	chdir '/';
 	$self->_run(qw(ip link set lo up));
-	open(my $forward, '>', '/proc/sys/net/ipv4/ip_forward') or die "ip_forward: $!\n";
-	print $forward "1\n";
-	close $forward or die "ip_forward: $!\n";
+	set_kernel('ip_forward', 1);
 	$self->_run('nft', 'add table inet drill; add chain inet drill cut { type filter hook forward priority 0; }');
+	$self->_start_relay if @{ $self->{relay} };
+	$self->_heal;
 	for my $number (1 .. $self->{count})
 	{
 		pipe(my $read, my $write) or die "pipe: $!\n";
@@ -159,6 +171,39 @@ sub _make
 	}
 }
 
+sub set_kernel
+{
+	my ($name, $value) = @_;
+	open(my $out, '>', "/proc/sys/net/ipv4/$name") or die "$name: $!\n";
+	print $out "$value\n";
+	close $out or die "$name: $!\n";
+}
+
+# A packet that comes back from the relay has a sender that lives elsewhere.
+sub _start_relay
+{
+	my ($self) = @_;
+	pipe(my $read, $self->{to_relay}) or die "pipe: $!\n";
+	pipe(my $answer, my $write) or die "pipe: $!\n";
+	defined(my $pid = fork()) or die "fork: $!\n";
+	if ($pid == 0)
+	{
+		open(STDIN, '<&', $read);
+		open(STDOUT, '>&', $write);
+		close $self->{to_relay};
+		{ no warnings 'exec'; exec $self->{relay}[0], $device, $self->{relay}[1] }
+		POSIX::_exit(127);
+	}
+	close $read;
+	close $write;
+	$self->{relay_pid} = $pid;
+	$self->{to_relay}->autoflush(1);
+	die "the relay does not start\n" if (readline($answer) // '') ne "ready\n";
+	$self->_run('ip', 'link', 'set', $device, 'up');
+	set_kernel("conf/$_/rp_filter", 0) for 'all', 'default', $device;
+	$self->_run('ip', 'route', 'add', 'default', 'dev', $device, 'table', $rule);
+}
+
 sub _serve
 {
 	my ($self, $in, $out) = @_;
@@ -169,10 +214,8 @@ sub _serve
 	{
 		chomp $line;
 		my ($what, @words) = split /\t/, $line;
-		my $answer = eval {
-			$what eq 'start' ? $self->_start(@words) : $what eq 'cut' ? $self->_cut(@words)
-			  : $what eq 'drop' ? $self->_drop(@words) : $self->_heal;
-		};
+		my $order = $what =~ /^(?:start|cut|drop|slow|heal|mount|unmount)$/ ? $self->can("_$what") : undef;
+		my $answer = eval { $order ? $order->($self, @words) : die "no such order: $what\n" };
 		print $out defined $answer ? "$answer\n" : 'failed: ' . ($@ =~ tr/\n/ /r) . "\n";
 	}
 }
@@ -214,10 +257,42 @@ sub _drop
 	return 'ok';
 }
 
+sub _slow
+{
+	my ($self, $from, $to, $delay, $jitter, $kbits) = @_;
+	die "there is no relay\n" if !$self->{to_relay};
+	print { $self->{to_relay} } "$from $to $delay $jitter $kbits\n";
+	$self->_run('ip', 'rule', 'add', 'pref', $rule, 'iif', "v$from", 'to', $self->address($to), 'lookup', $rule);
+	return 'ok';
+}
+
+# What the relay sends on has passed the rules before.
 sub _heal
 {
 	my ($self) = @_;
-	$self->_run('nft', 'flush chain inet drill cut');
+	$self->_run('nft', "flush chain inet drill cut; add rule inet drill cut iifname $device accept");
+	if ($self->{to_relay})
+	{
+		print { $self->{to_relay} } "clear\n";
+		$self->_run("while ip rule del pref $rule 2>/dev/null; do :; done");
+	}
+	return 'ok';
+}
+
+sub _mount
+{
+	my ($self, $path, $megabytes) = @_;
+	mkdir $path or die "$path: $!\n";
+	chown $self->{uid}, $self->{gid}, $path;    # to be removed when it is empty again
+	$self->_run('mount', '-t', 'tmpfs', '-o', "size=${megabytes}m,uid=$self->{uid},gid=$self->{gid},mode=0700", 'quorum', $path);
+	push @{ $self->{mounts} }, $path;
+	return 'ok';
+}
+
+sub _unmount
+{
+	my ($self) = @_;
+	$self->_run('umount', '-l', $_) for splice @{ $self->{mounts} // [] };
 	return 'ok';
 }
 

@@ -19,10 +19,11 @@ use Time::HiRes ();
 # ---- the workspace ------------------------------------------------------------------------
 
 my ($workspace, $janitor, $janitor_pipe, $owner_pid);
-my ($network_size, $network);    # QuorumNet, when each node has a host of its own
+my ($network_size, @relay, $network);    # QuorumNet, when each node has a host of its own
 
-# Before open_workspace, as root and in the hub: so many nodes get a network of their own.
-sub use_network { ($network_size) = @_ }
+# Before open_workspace, as root and in the hub: so many nodes get a network of their own;
+# with a relay (program, seed) between them, if one is named.
+sub use_network { ($network_size, @relay) = @_ }
 
 sub network { return $network }
 
@@ -52,7 +53,7 @@ sub open_workspace
 	{
 		my ($user, $uid, $gid) = unprivileged_user();
 		system('chown', '-R', "$uid:$gid", $workspace) == 0 or die "chown $workspace failed\n";
-		$network = QuorumNet->new($network_size, $uid, $gid, $workspace) if $network_size;
+		$network = QuorumNet->new($network_size, $uid, $gid, $workspace, @relay) if $network_size;
 		$) = "$gid $gid";
 		$( = $gid;
 		POSIX::setuid($uid) or die "setuid: $!\n";
@@ -91,6 +92,7 @@ sub close_workspace
 	close $janitor_pipe;
 	waitpid($janitor, 0);
 	chdir '/';
+	$network->unmount if $network;
 	File::Path::remove_tree($workspace) if $remove;
 	undef $workspace;
 }
@@ -300,6 +302,7 @@ sub run_server
 
 	reap();
 	write_file($node->{log}, '>>', '');    # ours, whoever writes it
+	unshift @command, 'env', @{ $node->{environment} } if $node->{environment};
 	return $network->start($node->{number}, $node->{log}, @command) if $network;
 	defined(my $pid = fork()) or die "fork: $!\n";
 	return $pid if $pid;
@@ -377,12 +380,20 @@ sub join_witness
 {
 	my ($self, $leader) = @_;
 	my $witness = $self->{witness};
-	my $secret = "$witness->{dir}.secret";
 
-	write_file($secret, '>', join("\n", read_lines("$leader->{dir}/pg_quorum.secret")) . "\n");
-	$witness->{pid} = run_server($witness, $self->bin('pg_quorum'), 'witness', '-D', $witness->{dir}, "--name=$witness->{name}",
-		"--address=$witness->{host}:$witness->{quorum_port}", "--secret-file=$secret");
+	write_file("$witness->{dir}.secret", '>', join("\n", read_lines("$leader->{dir}/pg_quorum.secret")) . "\n");
+	$self->start_witness;
 	$self->query($leader, "SELECT quorum.add_member('$witness->{name}', '$witness->{host}:$witness->{quorum_port}', kind => 'witness')");
+}
+
+sub start_witness
+{
+	my ($self) = @_;
+	my $witness = $self->{witness};
+
+	$witness->{pid} = run_server($witness, $self->bin('pg_quorum'), 'witness', '-D', $witness->{dir}, "--name=$witness->{name}",
+		"--address=$witness->{host}:$witness->{quorum_port}", "--secret-file=$witness->{dir}.secret");
+	return;
 }
 
 sub psql
