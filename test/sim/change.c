@@ -157,6 +157,7 @@ sim_force(Sim *sim, SimNode *node)
 	sim->forced = true;
 	memset(&sim->oracle.tip, 0, sizeof(sim->oracle.tip));
 	memset(sim->oracle.tip_of, 0, sizeof(sim->oracle.tip_of));
+	sim->oracle.async_acked = 0;
 	memset(&sim->event.u.admin, 0, sizeof(sim->event.u.admin));
 	sim->event.type = QUORUM_EVENT_ADMIN;
 	sim->event.u.admin.type = QUORUM_ADMIN_FORCE;

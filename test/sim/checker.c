@@ -15,7 +15,8 @@
  *	S7	never two nodes that would serve a client, nobody elected while a lease runs;
  *		whoever would serve a client holds every acknowledged commit
  *	S8	whoever is marked recovering neither votes nor stands
- *	and no acknowledged commit is missing from the log of a later leader
+ *	and no acknowledged commit is missing from the log of a later leader, unless it was an
+ *	asynchronous one among the last max_lag bytes that were acknowledged
  */
 #include <stdarg.h>
 #include <stdlib.h>
@@ -232,6 +233,48 @@ sim_check_write(Sim *sim, SimNode *node, QuorumTerm tli)
 				 node->id, tli);
 }
 
+/* Of asynchronous commits on one timeline: how far is this one from the newest told? */
+static QuorumLsn
+before_newest(const SimOracle *oracle, int count, const SimAsync *async)
+{
+	QuorumLsn	newest = async->commit.end;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (oracle->async[i].tli == async->tli && oracle->async[i].commit.end > newest)
+			newest = oracle->async[i].commit.end;
+	}
+	return newest - async->commit.end;
+}
+
+/* At a promotion: how much of what was acknowledged asynchronously is not there? */
+static void
+check_async_loss(Sim *sim, const SimNode *node)
+{
+	SimOracle  *oracle = &sim->oracle;
+	int			count = oracle->async_acked < SIM_ASYNC_MAX ? oracle->async_acked : SIM_ASYNC_MAX;
+
+	for (int i = 0; i < count; i++)
+	{
+		SimAsync   *async = &oracle->async[i];
+		QuorumLsn	lost;
+
+		if (async->lost || async->tli >= node->promoting ||
+			sim_log_holds(&node->log, node->log.flush, &async->commit))
+			continue;
+		lost = before_newest(oracle, count, async);
+		if (lost >= sim->options.max_lag)
+			sim_fail(sim, SIM_SAFETY, "node %u promotes to timeline %u without the asynchronous "
+					 "commit at %llX, %llu bytes before the last one, of %llu that may be lost",
+					 node->id, node->promoting, (unsigned long long) async->commit.end,
+					 (unsigned long long) lost, (unsigned long long) sim->options.max_lag);
+		async->lost = true;
+		oracle->async_lost++;
+		if (lost > oracle->lag_lost)
+			oracle->lag_lost = lost;
+	}
+}
+
 /*
  * Raft's leader completeness: at a promotion, everything a client was told in an
  * earlier term is there.  A leader that was frozen may promote when a later term
@@ -248,6 +291,7 @@ sim_check_promoted(Sim *sim, SimNode *node)
 		sim_fail(sim, SIM_SAFETY,
 				 "node %u promotes to timeline %u without the commit at %llX that was acknowledged",
 				 node->id, node->promoting, (unsigned long long) sim->oracle.tip_of[term].end);
+	check_async_loss(sim, node);
 }
 
 void
@@ -267,14 +311,15 @@ sim_check_ack_sent(Sim *sim, SimNode *node)
 				 (unsigned long long) stream->acked, source->id);
 }
 
-/* A client is told that its commit is safe. */
+/* A client is told that the quorum holds this record, its commit or one before it. */
 void
-sim_check_commit(Sim *sim, SimNode *node, const SimCommit *commit)
+sim_check_commit(Sim *sim, SimNode *node, const SimCommit *commit, uint32_t rewound)
 {
 	SimOracle  *oracle = &sim->oracle;
 	const SimSet *set = &node->shared.set;
 	const SimSet *also = &node->shared.also;
 	uint32_t	holders = 0;
+	SimCommit  *tip_of = &oracle->tip_of[node->log.records[commit->index].tli];
 
 	if (oracle->tip.end != 0 && oracle->tip.index <= commit->index &&
 		!sim_log_holds(&node->log, UINT64_MAX, &oracle->tip))
@@ -286,7 +331,9 @@ sim_check_commit(Sim *sim, SimNode *node, const SimCommit *commit)
 	{
 		const SimNode *other = &sim->nodes[i];
 
-		if (sim_log_holds(&other->log, other->log.flush, commit))
+		/* Who held it and has been rewound since votes for nobody before it is whole (S8). */
+		if (sim_log_holds(&other->log, other->log.flush, commit) ||
+			(other->disk_recovering && (rewound >> i & 1) != 0))
 			holders |= UINT32_C(1) << i;
 	}
 	if (sim_bits(holders & set->in) <= sim_set_need(set) ||
@@ -310,9 +357,50 @@ sim_check_commit(Sim *sim, SimNode *node, const SimCommit *commit)
 		}
 	}
 	sim_check_outvoted(sim, commit);
-	oracle->tip_of[node->log.records[commit->index].tli] = *commit;
+	if (commit->index >= tip_of->index)
+		*tip_of = *commit;
 	oracle->acked++;
 	oracle->acked_at = sim->now;
+}
+
+/*
+ * A client is told that its commit is here and that the quorum is near: what is further
+ * back than max_lag is held like any commit, what is newer a failover may take back.
+ */
+void
+sim_check_async(Sim *sim, SimNode *node, const SimWaiting *waiting)
+{
+	SimOracle  *oracle = &sim->oracle;
+	SimAsync   *async = &oracle->async[oracle->async_acked % SIM_ASYNC_MAX];
+
+	if (!sim_log_holds(&node->log, node->log.flush, &waiting->commit))
+		sim_fail(sim, SIM_SAFETY, "node %u acknowledges a commit at %llX that it has not flushed",
+				 node->id, (unsigned long long) waiting->commit.end);
+	async->commit = waiting->commit;
+	async->tli = node->log.records[waiting->commit.index].tli;
+	oracle->async_acked++;
+	oracle->acked_at = sim->now;
+	if (sim->options.broken != SIM_BREAK_ASYNC_LAG && waiting->promised.index > 0)
+		sim_check_commit(sim, node, &waiting->promised, waiting->rewound);
+}
+
+/* A rewind is about to cut its log: for a commit nobody has heard of yet it was a holder. */
+void
+sim_check_loses(Sim *sim, const SimNode *node, QuorumLsn keep)
+{
+	for (int i = 0; i < sim->options.nodes; i++)
+	{
+		SimNode    *other = &sim->nodes[i];
+
+		for (int j = other->commit_first; j < other->commit_count; j++)
+		{
+			SimWaiting *waiting = &other->commits[j];
+
+			if (waiting->promised.end > keep &&
+				sim_log_holds(&node->log, node->log.flush, &waiting->promised))
+				waiting->rewound |= UINT32_C(1) << node->index;
+		}
+	}
 }
 
 /* ---- after every event: S7 ---------------------------------------------- */

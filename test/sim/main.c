@@ -43,6 +43,8 @@ typedef struct Progress
 	atomic_long done;
 	atomic_long failed[3];		/* liveness, safety, crash */
 	atomic_long commits;
+	atomic_long async;			/* asynchronous ones */
+	atomic_long async_lost;		/* those that a failover took back */
 	atomic_long elections;
 	atomic_long events;
 	atomic_long first_failed;	/* lowest index; LONG_MAX = none */
@@ -223,6 +225,8 @@ work(const Arguments *arguments, Progress *progress, int job)
 		verdict = run_seed(sim, arguments, arguments->base + (uint64_t) index);
 		atomic_fetch_add(&progress->done, 1);
 		atomic_fetch_add(&progress->commits, sim->oracle.acked);
+		atomic_fetch_add(&progress->async, sim->oracle.async_acked);
+		atomic_fetch_add(&progress->async_lost, sim->oracle.async_lost);
 		atomic_fetch_add(&progress->elections, sim->oracle.elections);
 		atomic_fetch_add(&progress->events, sim->events);
 		if (verdict == SIM_OK)
@@ -233,9 +237,12 @@ work(const Arguments *arguments, Progress *progress, int job)
 		if (!arguments->keep_going)
 			atomic_store(&progress->next, arguments->seeds);
 		else
+		{
 			printf("failed: seed=0x%llx %s %.150s\n",
 				   (unsigned long long) (arguments->base + (uint64_t) index),
 				   verdict_name(verdict), sim->why);
+			fflush(stdout);
+		}
 	}
 	atomic_store(&progress->running[job], -1);
 	sim_destroy(sim);
@@ -290,10 +297,11 @@ run_seeds(const Arguments *arguments)
 	(void) clock_gettime(CLOCK_MONOTONIC, &end);
 	seconds = (double) (end.tv_sec - begin.tv_sec) + (double) (end.tv_nsec - begin.tv_nsec) / 1e9;
 	printf("sim: seeds=%ld base=0x%llx seconds=%.1f liveness=%ld safety=%ld crash=%ld "
-		   "commits=%ld elections=%ld events=%ld\n", atomic_load(&progress->done),
+		   "commits=%ld async=%ld async_lost=%ld elections=%ld events=%ld\n", atomic_load(&progress->done),
 		   (unsigned long long) arguments->base, seconds, atomic_load(&progress->failed[0]),
 		   atomic_load(&progress->failed[1]), atomic_load(&progress->failed[2]),
-		   atomic_load(&progress->commits), atomic_load(&progress->elections),
+		   atomic_load(&progress->commits), atomic_load(&progress->async),
+		   atomic_load(&progress->async_lost), atomic_load(&progress->elections),
 		   atomic_load(&progress->events));
 	if (atomic_load(&progress->first_failed) == INT64_MAX)
 		return SIM_OK;

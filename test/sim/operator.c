@@ -55,6 +55,7 @@ cut_back(Sim *sim, SimNode *node, int keep, bool deep, const char *who)
 	end.lsn = node->log.records[keep - 1].end;
 	sim_trace(sim, node, "rewound to %u/%llX by %s%s", end.tli,
 			  (unsigned long long) end.lsn, who, deep ? ", recovering" : "");
+	sim_check_loses(sim, node, end.lsn);
 	sim_log_cut(&node->log, end.lsn);
 	memset(&node->log_end, 0, sizeof(node->log_end));
 	node->tail_tli = 0;

@@ -27,7 +27,7 @@ sim_break_name(SimBreak broken)
 {
 	static const char *const names[] = {
 		"none", "ack-fence", "ack-timeline", "ledger", "boot-primary", "gate-check", "persist",
-		"log-start", "any-rule"
+		"log-start", "any-rule", "async-lag"
 	};
 
 	return names[broken];
@@ -155,6 +155,16 @@ draw_witnesses(SimOptions *options, QuorumRandom *random)
 		options->weight[SIM_FAULT_LONG_LOSS] = (int) between(random, 1, 10);
 }
 
+/* In a third of the runs, and there in all or in some sessions. */
+static void
+draw_async(SimOptions *options, QuorumRandom *random)
+{
+	if (!one_in(random, 3))
+		return;
+	options->async_ppm = one_in(random, 2) ? 1000000 : (int) between(random, 100000, 900000);
+	options->max_lag = one_in(random, 8) ? 0 : (QuorumLsn) skewed(random, 1, 40000);
+}
+
 void
 sim_options_draw(SimOptions *options, uint64_t seed, SimTime duration)
 {
@@ -183,6 +193,7 @@ sim_options_draw(SimOptions *options, uint64_t seed, SimTime duration)
 	draw_faults(options, random);
 	draw_changes(options, random);
 	draw_witnesses(options, random);
+	draw_async(options, random);
 }
 
 static void
@@ -217,6 +228,9 @@ sim_options_print(const SimOptions *options, FILE *to)
 				options->absent_ppm / 1e4);
 	if (options->auto_rewind)
 		fprintf(to, "\n     rewinds itself, fails=%.0f%%", options->rewind_fails_ppm / 1e4);
+	if (options->async_ppm > 0)
+		fprintf(to, "\n     asynchronous=%.0f%% max_lag=%llu", options->async_ppm / 1e4,
+				(unsigned long long) options->max_lag);
 	fprintf(to, "\n     commit every %.0fms partial=%.0f%% crash in drive=%.2f%% "
 			"in promotion=%.0f%% fault every %.1fs (leader %d%%):",
 			(double) options->commit_every / 1000.0,

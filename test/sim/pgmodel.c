@@ -239,11 +239,31 @@ sim_pg_hold(Sim *sim, SimNode *node, bool hold)
 		start_flush(sim, node);
 }
 
+/* The last record that ends at lsn or before. */
+static SimCommit
+record_before(const SimLog *log, QuorumLsn lsn)
+{
+	int			index = sim_log_complete(log, lsn) - 1;
+
+	if (index < 0)
+		return (SimCommit) {0, 0, 0};
+	return (SimCommit) {index, log->records[index].end, log->records[index].hash};
+}
+
+/* Like pgq_commit_level_floor(). */
+static QuorumLsn
+floor_of(const Sim *sim, QuorumLsn lsn)
+{
+	if (sim->options.broken == SIM_BREAK_ASYNC_LAG || lsn <= sim->options.max_lag)
+		return 1;
+	return lsn - sim->options.max_lag;
+}
+
 static void
-wait_for_quorum(SimNode *node)
+wait_for_quorum(Sim *sim, SimNode *node)
 {
 	const SimLog *log = &node->log;
-	SimCommit  *commit;
+	SimWaiting *waiting;
 
 	if (node->commit_first == node->commit_count)
 		node->commit_first = node->commit_count = 0;
@@ -251,14 +271,16 @@ wait_for_quorum(SimNode *node)
 	{
 		node->commit_capacity = node->commit_capacity == 0 ? 256 : 2 * node->commit_capacity;
 		node->commits = realloc(node->commits,
-								(size_t) node->commit_capacity * sizeof(SimCommit));
+								(size_t) node->commit_capacity * sizeof(SimWaiting));
 		if (node->commits == NULL)
 			abort();
 	}
-	commit = &node->commits[node->commit_count++];
-	commit->index = log->count - 1;
-	commit->end = log->records[log->count - 1].end;
-	commit->hash = log->records[log->count - 1].hash;
+	waiting = &node->commits[node->commit_count++];
+	memset(waiting, 0, sizeof(*waiting));
+	waiting->commit = record_before(log, UINT64_MAX);
+	waiting->async = sim_chance(sim, sim->options.async_ppm);
+	waiting->want = waiting->async ? floor_of(sim, waiting->commit.end) : waiting->commit.end;
+	waiting->promised = record_before(log, waiting->want);
 }
 
 void
@@ -271,33 +293,48 @@ sim_pg_write(Sim *sim, SimNode *node, bool commit)
 	sim_log_append(log, tli, log->records[log->count - 1].end +
 				   (QuorumLsn) quorum_random_between(&sim->random, 40, 400), ++sim->payload);
 	if (commit)
-		wait_for_quorum(node);
+		wait_for_quorum(sim, node);
 	start_flush(sim, node);
 }
 
-/* Commits whose record is held by as many as the published rule wants. */
+/* This node has it, and the quorum of the published rule what it promises. */
+static bool
+may_be_told(const SimNode *node, const SimWaiting *waiting)
+{
+	const QuorumSyncRule *rule = &node->shared.sync;
+	int			held = 0;
+
+	for (int i = 0; i < rule->count; i++)
+	{
+		if (node->held[rule->ids[i] - 1].flush >= waiting->want)
+			held++;
+	}
+	return waiting->commit.end <= node->log.flush && held >= rule->need;
+}
+
+/* Clients wait in two queues, by what they want; each is in the order of the log. */
 void
 sim_pg_release(Sim *sim, SimNode *node)
 {
-	const QuorumSyncRule *rule = &node->shared.sync;
+	bool		blocked[2] = {false, sim->options.async_ppm == 0};
 
 	if (!node->pg || node->phase != QUORUM_PHASE_PRIMARY || sim_frozen(sim, node))
 		return;
-	while (node->commit_first < node->commit_count)
+	for (int i = node->commit_first; i < node->commit_count && !(blocked[0] && blocked[1]); i++)
 	{
-		SimCommit  *commit = &node->commits[node->commit_first];
-		int			held = 0;
+		SimWaiting *waiting = &node->commits[i];
 
-		for (int i = 0; i < rule->count; i++)
-		{
-			if (node->held[rule->ids[i] - 1].flush >= commit->end)
-				held++;
-		}
-		if (commit->end > node->log.flush || held < rule->need)
-			return;
-		sim_check_commit(sim, node, commit);
-		node->commit_first++;
+		if (waiting->told || blocked[waiting->async])
+			continue;
+		waiting->told = may_be_told(node, waiting);
+		blocked[waiting->async] = !waiting->told;
+		if (waiting->told && waiting->async)
+			sim_check_async(sim, node, waiting);
+		else if (waiting->told)
+			sim_check_commit(sim, node, &waiting->promised, waiting->rewound);
 	}
+	while (node->commit_first < node->commit_count && node->commits[node->commit_first].told)
+		node->commit_first++;
 }
 
 /* ---- clients ------------------------------------------------------------ */

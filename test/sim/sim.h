@@ -27,6 +27,7 @@
 #define SIM_TRACE_WIDTH		160
 #define SIM_TERM_MAX		1024	/* a run that reaches this many terms fails */
 #define SIM_EVENTS_MAX		5000000 /* of one run; it has some 50,000 */
+#define SIM_ASYNC_MAX		1024	/* more than fit into the longest lag */
 #define SIM_SETS_MAX		256	/* sets of voters that the oracle tells apart */
 #define SIM_WALL_START		(1000000 * SIM_SECOND)	/* all nodes agree on it */
 #define SIM_LSN_START		UINT64_C(0x1000000)
@@ -86,6 +87,7 @@ typedef enum SimBreak
 	SIM_BREAK_PERSIST,			/* persist returns before it is durable (R1) */
 	SIM_BREAK_LOG_START,		/* the phase is standby before local WAL is read (R5) */
 	SIM_BREAK_ANY_RULE,			/* the rule of a node that does not lead counts, too (S5) */
+	SIM_BREAK_ASYNC_LAG,		/* asynchronous commits wait for no quorum */
 	SIM_BREAK_KINDS
 } SimBreak;
 
@@ -131,6 +133,8 @@ typedef struct SimOptions
 	SimRange	rewind;			/* a diverged node waits this long for its operator */
 	int			deep_rewind_ppm;	/* rewinds that lose more than they must */
 	SimTime		commit_every;
+	int			async_ppm;		/* commits that are asynchronous */
+	QuorumLsn	max_lag;		/* how far the quorum may be behind those, in bytes */
 	int			other_wal_ppm;	/* records of a primary that need no open gate */
 	int			partial_ppm;	/* flushes that end inside a record */
 	SimTime		fault_every;	/* mean; 0 = none */
@@ -324,11 +328,18 @@ typedef struct SimNode
 	bool		stream_blocked; /* scenario: its walreceiver cannot connect */
 	SimStream	stream;
 	SimHeld		held[SIM_NODES];
-	SimCommit  *commits;		/* waiting for the quorum, in order */
+	SimWaiting *commits;		/* in order; those that are told lie before the others, or between */
 	int			commit_first;
 	int			commit_count;
 	int			commit_capacity;
 } SimNode;
+
+typedef struct SimAsync
+{
+	SimCommit	commit;
+	QuorumTerm	tli;			/* written on */
+	bool		lost;			/* a failover took it back */
+} SimAsync;
 
 /* What the oracle remembers: more than any node may. */
 typedef struct SimOracle
@@ -343,6 +354,10 @@ typedef struct SimOracle
 	QuorumWalPos acked_top[SIM_NODES];	/* longest log that a real ack told of; complete records */
 	SimCommit	tip;			/* newest acknowledged commit */
 	SimCommit	tip_of[SIM_TERM_MAX];	/* newest one written on each timeline */
+	SimAsync	async[SIM_ASYNC_MAX];	/* the newest asynchronous commits acknowledged */
+	int			async_acked;
+	int			async_lost;		/* of them, in failovers */
+	QuorumLsn	lag_lost;		/* most WAL of them that one failover took back */
 	SimSet		sets[SIM_SETS_MAX]; /* of sets with the same votes, the newest */
 	int			set_count;
 	bool		gone[SIM_NODES];	/* its removal was reported as done */
@@ -547,7 +562,9 @@ extern void sim_check_publish(Sim *sim, SimNode *node, const QuorumView *view);
 extern void sim_check_write(Sim *sim, SimNode *node, QuorumTerm tli);
 extern void sim_check_promoted(Sim *sim, SimNode *node);
 extern void sim_check_ack_sent(Sim *sim, SimNode *node);
-extern void sim_check_commit(Sim *sim, SimNode *node, const SimCommit *commit);
+extern void sim_check_commit(Sim *sim, SimNode *node, const SimCommit *commit, uint32_t rewound);
+extern void sim_check_async(Sim *sim, SimNode *node, const SimWaiting *waiting);
+extern void sim_check_loses(Sim *sim, const SimNode *node, QuorumLsn keep);
 extern void sim_check_all(Sim *sim);
 extern void sim_check_begin(Sim *sim);
 

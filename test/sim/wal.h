@@ -39,6 +39,17 @@ typedef struct SimCommit
 	uint64_t	hash;
 } SimCommit;
 
+/* A client that waits for its commit to be acknowledged. */
+typedef struct SimWaiting
+{
+	SimCommit	commit;
+	bool		async;			/* the quorum need not hold it, only be near (max_lag) */
+	bool		told;
+	QuorumLsn	want;			/* the quorum holds everything up to here */
+	SimCommit	promised;		/* the last record up to there */
+	uint32_t	rewound;		/* who held that until it was rewound: 1 << index */
+} SimWaiting;
+
 /* wal.c; what it says of history files is in sim.h */
 extern void sim_log_append(SimLog *log, QuorumTerm tli, QuorumLsn end, uint64_t payload);
 extern int	sim_log_complete(const SimLog *log, QuorumLsn lsn);
