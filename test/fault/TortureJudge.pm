@@ -88,7 +88,7 @@ sub check_logs
 {
 	my ($cluster, $check, $shifted) = @_;
 	my (%events, %gates);
-	for my $node ($cluster->nodes)
+	for my $node ($cluster->nodes, $cluster->{witness} // ())
 	{
 		for (QuorumNodes::read_lines($node->{log}))
 		{

@@ -10,11 +10,11 @@ package TortureLog;
 use strict;
 use warnings;
 
-# What a line of quorum says: { at (seconds), event, term, peer }, or nothing.
+# What a line of quorum says: { event, term, peer, at: seconds, of a server }, or nothing.
 sub parse
 {
 	my ($line) = @_;
-	my ($at, $text) = $line =~ /^(\d+\.\d+) (?:\[\d+\] )?LOG:  quorum: (.*)/ or return;
+	my ($at, $text) = $line =~ /^(?:(\d+\.\d+) |.* UTC witness\[\d+\] )LOG:  quorum: (.*)/ or return;
 	my ($event, $term, $peer)
 	  = $text =~ /^candidate in term (\d+)$/ ? ('candidate', $1)
 	  : $text =~ /^voted for (\S+) \(\d+\) in term (\d+)$/ ? ('voted', $2, $1)
@@ -22,6 +22,7 @@ sub parse
 	  : $text =~ /^leader is (\S+) \(\d+\) in term (\d+)$/ ? ('leader', $2, $1)
 	  : $text =~ /^promoted to timeline (\d+)$/ ? ('promoted', $1)
 	  : $text =~ /^gate open in term (\d+)$/ ? ('gate', $1)
+	  : $text =~ /^invited as node \d+, joining$/ ? ('joined', 0)
 	  : return;
 	return { at => $at, event => $event, term => $term, peer => $peer };
 }
@@ -38,6 +39,9 @@ sub check_terms
 		my ($term, %vote) = (0);
 		for (@{ $events->{$node} })
 		{
+			# another member from here on, also where it has the name of one that was lost
+			%vote = () if $_->{event} eq 'joined';
+			next if $_->{event} eq 'joined';
 			$find->('falling term', "$node: $_->{event} in term $_->{term} after term $term") if $_->{term} < $term;
 			$term = $_->{term} if $_->{term} > $term;
 			my $for = $_->{event} eq 'candidate' ? $node : $_->{event} eq 'voted' ? $_->{peer} : undef;

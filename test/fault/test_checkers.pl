@@ -178,6 +178,10 @@ is(of_terms(n2 => [ @log[ 5, 0 ] ]), 'falling term', 'falling term: a candidate 
 is(of_terms(n2 => [ $log[0], '1795269131.400 LOG:  quorum: voted for n1 (1) in term 2' ]), 'two votes', 'two votes: for itself, and for another');
 is(of_terms(n2 => [ $log[5], '1795269139.400 LOG:  quorum: voted for n1 (1) in term 4' ]), 'two votes', 'two votes: for two others');
 
+is(of_terms(n2 => [ $log[5], '1795269139.300 LOG:  quorum: invited as node 5, joining', '1795269139.400 LOG:  quorum: voted for n1 (1) in term 4' ]), '',
+	'nothing wrong: another member of the same name');
+is(of_terms(w => [ map { "2026-11-21 13:52:1$_.000 UTC witness[17] LOG:  quorum: voted for n$_ ($_) in term 2" } 1, 2 ]), 'two votes', 'two votes: of a witness');
+
 sub of_gates
 {
 	my ($gates, @lines) = @_;
