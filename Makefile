@@ -6,6 +6,7 @@
 #   make installcheck               the SQL tests against a running server
 #
 #   core  unit  scenarios  sim  model   the consensus core alone, no PostgreSQL needed
+#   mutants                         protections taken out of a copy: does a test notice?  ONLY="name …" SUITES=fast JOBS=n ALL=1 LOGS=dir
 #   tidy                            layout, who may include whom, sizes
 #   torture                         MINUTES of every fault at once, SEED, NODES, WITNESS=1: nothing acknowledged may be missing
 #   bench                           throughput and idle cost beside plain PostgreSQL: CLIENTS
@@ -172,8 +173,6 @@ MODEL_SRC = $(sort $(wildcard test/model/*.c))
 model-build: build/model/quorum_model
 model: model-build
 	build/model/quorum_model --scope $(or $(SCOPE),quick) $(foreach field,$(SET),--set $(field))
-model-mutants: model-build
-	perl test/model/mutants.pl
 
 build/model/quorum_model: $(MODEL_SRC) $(wildcard test/model/*.h) $(CORE_SRC) $(SRC_HEADERS)
 	@mkdir -p $(@D)
@@ -183,6 +182,10 @@ include test/fuzz/rules.mk
 
 tidy:
 	@test/tidy.sh
+
+# Those that want no server: SUITES=fast.  Servers of the others run as an unprivileged user.
+mutants:
+	@perl test/mutants/run.pl --suites "$(or $(SUITES),all)" $(if $(JOBS),--jobs $(JOBS)) $(if $(ALL),--all) $(if $(LOGS),--logs "$(LOGS)") $(ONLY)
 
 # ---- real servers -------------------------------------------------------------------------
 
@@ -248,5 +251,5 @@ torture-run: installed
 test-run:
 	@perl test/run.pl
 
-.PHONY: all core unit unit-build sim sim-build model model-build model-mutants scenarios scenarios-build tidy drill bench test deps \
+.PHONY: all core unit unit-build sim sim-build model model-build scenarios scenarios-build tidy mutants drill bench test deps \
 	writer next installed drill-run bench-run calm calm-run rejoin-kills rejoin-kills-run torture torture-run test-run FORCE

@@ -146,6 +146,10 @@ check 'lines have at most 100 columns, strings not counted' \
 		{ gsub(/"([^"\\]|\\.)*"/, "\"\"") }
 		length($0) > 100 { print file ":" NR ": " length($0) }'; done)"
 
+# ---- mutants ------------------------------------------------------------------------------
+
+check 'every mutant of test/mutants can still be made, and docs/mutants.md is their list' "$(perl test/mutants/run.pl --check 2>&1)"
+
 # ---- words --------------------------------------------------------------------------------
 
 check 'nothing is left to be done in a comment' "$(grep -nE '\b(FIXME|TODO|XXX)\b' $sources)"

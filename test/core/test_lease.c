@@ -99,6 +99,14 @@ gates(void)
 	(void) test_facts(&host);
 	test_claim(!host.view.gate_open && host.node.role == QUORUM_ROLE_FOLLOWER,
 			   "a leader whose server is no primary any more gives up");
+
+	test_host_init(&host, 3);
+	test_become_leader(&host);
+	host.facts.phase = QUORUM_PHASE_PRIMARY;
+	host.facts.position = (QuorumWalPos) {3, 1090};
+	(void) test_facts(&host);
+	test_claim(host.node.role == QUORUM_ROLE_FOLLOWER,
+			   "a leader whose server writes another timeline gives up (S4)");
 }
 
 static void

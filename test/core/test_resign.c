@@ -1,6 +1,6 @@
 /*
  * test_resign.c
- *	  When a leader with a lease gives its term up: G1-G3, and when it does not.
+ *	  When a leader with a lease gives its term up: G1-G3, A4, and when it does not.
  */
 #include "harness.h"
 
@@ -60,6 +60,15 @@ stalled_wal(void)
 	host.facts.wal_stalled = true;
 	(void) test_facts(&host);
 	test_claim(host.view.role == QUORUM_ROLE_FOLLOWER, "G1: its WAL does not move: it resigns");
+}
+
+static void
+not_durable(void)
+{
+	serving_leader();
+	host.facts.fsync_off = true;
+	(void) test_facts(&host);
+	test_claim(host.view.role == QUORUM_ROLE_FOLLOWER, "A4: its fsync is off: it resigns");
 }
 
 static void
@@ -130,6 +139,7 @@ int
 main(void)
 {
 	stalled_wal();
+	not_durable();
 	unfollowed();
 	no_majority_beside_it();
 	space_low();
