@@ -199,7 +199,7 @@ drill bench calm rejoin-kills torture test: %: deps
 	@$(MAKE) --no-print-directory $*-run
 
 deps:
-	@FAULT="$(if $(filter torture,$(MAKECMDGOALS)),all,$(FAULT))" test/install-deps.sh
+	@FAULT="$(if $(filter torture test,$(MAKECMDGOALS)),all,$(FAULT))" test/install-deps.sh
 
 writer: build/drill/writer build/fault/client build/fault/relay build/fault/shim.so
 build/drill/writer: test/drill/writer.c

@@ -17,6 +17,7 @@ chdir $source or die "$source: $!\n";
 my $pg_config = $ENV{PG_CONFIG} || 'pg_config';
 my $make = $ENV{MAKE} || 'make';
 my $sim_seeds = 2000;
+my @torture = ('--seed', 5, '--minutes', 0.3);
 
 my ($passed, $failed, $skipped) = (0, 0, 0);
 my @failures;
@@ -168,6 +169,22 @@ sub without_server
 	return $installed;
 }
 
+# As root, before the others give up their rights.
+sub short_torture
+{
+	heading('hosts of their own, under faults');
+	if (defined(my $why = QuorumNet::missing()))
+	{
+		print "skipped: torture: $why\n";
+		$skipped++;
+		return;
+	}
+	command('the programs of the torture build', $make, '-s', '--no-print-directory', 'writer')
+	  && command("torture @torture", $^X, 'test/fault/torture.pl', '--bindir', pg_config('bindir'), '--client', 'build/fault/client',
+		'--relay', 'build/fault/relay', '--shim', 'build/fault/shim.so', @torture);
+	return;
+}
+
 sub with_servers
 {
 	my $pgxs = pg_config('pgxs');
@@ -229,7 +246,11 @@ sub show_end
 	print "   --- end of $file\n", map { "   | $_\n" } @lines;
 }
 
-with_servers() if without_server();
+if (without_server())
+{
+	short_torture();
+	with_servers();
+}
 QuorumNodes::close_workspace(!@failures);
 print "\nwhat the servers of the failed tests left is in $workspace\n" if @failures && $workspace;
 printf "\n%.0f s%s\n", time() - $started, $skipped ? ", $skipped skipped" : '';
