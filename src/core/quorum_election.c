@@ -231,6 +231,20 @@ become_candidate(QuorumNode *node, QuorumUpdate *update)
 	update->facts_wanted = true;
 }
 
+/* A round got an answer: what follows from how it stands. */
+static void
+settle_round(QuorumNode *node, QuorumUpdate *update)
+{
+	int			result = round_result(node);
+
+	if (result < 0)
+		lose_round(node);
+	else if (result > 0 && node->role == QUORUM_ROLE_CANDIDATE)
+		quorum_become_leader(node, update);
+	else if (result > 0)
+		become_candidate(node, update);
+}
+
 /* Second half: the position behind the fence is known. */
 static void
 stand(QuorumNode *node, QuorumUpdate *update)
@@ -301,17 +315,7 @@ quorum_on_pre_vote_reply(QuorumNode *node, QuorumUpdate *update, const QuorumMes
 		return;
 	}
 	take_reply(node, message);
-	switch (round_result(node))
-	{
-		case 1:
-			become_candidate(node, update);
-			break;
-		case -1:
-			lose_round(node);
-			break;
-		default:
-			break;
-	}
+	settle_round(node, update);
 }
 
 void
@@ -390,17 +394,7 @@ quorum_on_vote_reply(QuorumNode *node, QuorumUpdate *update, const QuorumMessage
 		return;
 	}
 	take_reply(node, message);
-	switch (round_result(node))
-	{
-		case 1:
-			quorum_become_leader(node, update);
-			break;
-		case -1:
-			lose_round(node);
-			break;
-		default:
-			break;
-	}
+	settle_round(node, update);
 }
 
 /*
