@@ -53,11 +53,23 @@ test_asserts(void (*what) (void *arg), void *arg)
 
 /* ---- a host for the node under test ------------------------------------- */
 
+#define ROOM(array) ((int) (sizeof(array) / sizeof((array)[0])))
+
+/* A test that looks at a part of what was said would find less than there is. */
+static void
+make_sure_of_room(int used, int size)
+{
+	if (used < size)
+		return;
+	printf("Bail out! one step says more than the harness notes\n");
+	exit(2);
+}
+
 static bool
 record(TestHost *host, char call)
 {
-	if (host->call_count < CALLS - 1)
-		host->calls[host->call_count] = call;
+	make_sure_of_room(host->call_count + 1, CALLS);
+	host->calls[host->call_count] = call;
 	host->calls[host->call_count + 1] = '\0';
 	return host->call_count++ != host->fail_at;
 }
@@ -104,8 +116,8 @@ on_send(void *arg, const QuorumMessage *message)
 	if (message->type == QUORUM_MSG_VOTE_REPLY && message->verdict == QUORUM_GRANTED &&
 		(host->disk.term != message->term || host->disk.vote != message->to))
 		host->vote_before_disk = true;
-	if (host->sent_count < QUORUM_MAX_MESSAGES)
-		host->sent[host->sent_count++] = *message;
+	make_sure_of_room(host->sent_count, ROOM(host->sent));
+	host->sent[host->sent_count++] = *message;
 	return record(host, 'S');
 }
 
@@ -114,8 +126,8 @@ on_act(void *arg, const QuorumAction *action)
 {
 	TestHost   *host = arg;
 
-	if (host->acted_count < 16)
-		host->acted[host->acted_count++] = *action;
+	make_sure_of_room(host->acted_count, ROOM(host->acted));
+	host->acted[host->acted_count++] = *action;
 	return record(host, 'A');
 }
 
@@ -124,8 +136,8 @@ on_note(void *arg, const QuorumNote *note)
 {
 	TestHost   *host = arg;
 
-	if (host->noted_count < 64)
-		host->noted[host->noted_count++] = *note;
+	make_sure_of_room(host->noted_count, ROOM(host->noted));
+	host->noted[host->noted_count++] = *note;
 	return record(host, 'N');
 }
 
