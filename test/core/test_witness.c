@@ -19,6 +19,16 @@ two_and_a_witness(QuorumNodeId out)
 	(void) test_facts(&host);
 }
 
+/* With the member set as it was made, up to its first pre-vote. */
+static void
+until_it_asks(void)
+{
+	host.disk = host.node.hard;
+	(void) test_facts(&host);
+	for (int i = 0; i < 100 && host.node.role == QUORUM_ROLE_FOLLOWER; i++)
+		(void) test_tick_at(&host, host.now.mono + 50 * MS);
+}
+
 /* Long enough for anybody who would stand. */
 static void
 wait_long(void)
@@ -94,10 +104,7 @@ winning(void)
 	host.node.hard.members.members[4].kind = QUORUM_WITNESS;
 	host.node.hard.members.members[5].kind = QUORUM_WITNESS;
 	host.node.hard.members.members[6].kind = QUORUM_WITNESS;
-	host.disk = host.node.hard;
-	(void) test_facts(&host);
-	for (int i = 0; i < 100 && host.node.role == QUORUM_ROLE_FOLLOWER; i++)
-		(void) test_tick_at(&host, host.now.mono + 50 * MS);
+	until_it_asks();
 	for (QuorumNodeId id = 5; id <= 7; id++)
 		reply_to_round(id, QUORUM_MSG_PRE_VOTE_REPLY, 2);
 	test_claim(host.node.role == QUORUM_ROLE_CANDIDATE,
@@ -107,10 +114,7 @@ winning(void)
 	host.node.hard.members.members[3].kind = QUORUM_WITNESS;
 	host.node.hard.members.members[4].kind = QUORUM_WITNESS;
 	host.node.hard.members.members[1].left_out = true;
-	host.disk = host.node.hard;
-	(void) test_facts(&host);
-	for (int i = 0; i < 100 && host.node.role == QUORUM_ROLE_FOLLOWER; i++)
-		(void) test_tick_at(&host, host.now.mono + 50 * MS);
+	until_it_asks();
 	reply_to_round(4, QUORUM_MSG_PRE_VOTE_REPLY, 2);
 	test_claim(host.node.role == QUORUM_ROLE_PRE_CANDIDATE, "two of five votes are no majority");
 	reply_to_round(5, QUORUM_MSG_PRE_VOTE_REPLY, 2);
@@ -121,10 +125,7 @@ winning(void)
 	test_host_init(&host, 5);
 	host.node.hard.members.members[3].left_out = true;
 	host.node.hard.members.members[4].kind = QUORUM_WITNESS;
-	host.disk = host.node.hard;
-	(void) test_facts(&host);
-	for (int i = 0; i < 100 && host.node.role == QUORUM_ROLE_FOLLOWER; i++)
-		(void) test_tick_at(&host, host.now.mono + 50 * MS);
+	until_it_asks();
 	reply_to_round(4, QUORUM_MSG_PRE_VOTE_REPLY, 2);
 	reply_to_round(5, QUORUM_MSG_PRE_VOTE_REPLY, 2);
 	test_claim(host.node.role == QUORUM_ROLE_PRE_CANDIDATE,
@@ -138,8 +139,7 @@ static void
 lead_without_two(void)
 {
 	two_and_a_witness(QUORUM_NO_NODE);
-	for (int i = 0; i < 100 && host.node.role == QUORUM_ROLE_FOLLOWER; i++)
-		(void) test_tick_at(&host, host.now.mono + 50 * MS);
+	until_it_asks();
 	reply_to_round(3, QUORUM_MSG_PRE_VOTE_REPLY, 2);
 	reply_to_round(3, QUORUM_MSG_VOTE_REPLY, 2);
 }
@@ -187,10 +187,7 @@ doubts(void)
 	test_host_init(&host, 5);
 	host.node.hard.members.members[3].kind = QUORUM_WITNESS;
 	host.node.hard.members.members[4].kind = QUORUM_WITNESS;
-	host.disk = host.node.hard;
-	(void) test_facts(&host);
-	for (int i = 0; i < 100 && host.node.role == QUORUM_ROLE_FOLLOWER; i++)
-		(void) test_tick_at(&host, host.now.mono + 50 * MS);
+	until_it_asks();
 	for (QuorumNodeId id = 4; id <= 5; id++)
 		reply_to_round(id, QUORUM_MSG_PRE_VOTE_REPLY, 2);
 	for (QuorumNodeId id = 4; id <= 5; id++)
