@@ -21,9 +21,10 @@
  *				when it was old, or found to be another one
  *	  any		p:gone what was prepared was not there to be committed
  *
- * usage: client <host:port, comma separated> <user> <number of this client> <seed> [standby]
- * A standby client reads only, on any server, at quorum.read_consistency = committed.  It
- * ends when its standard input does.
+ * usage: client <host:port, comma separated> <user> <number of this client> <seed> [reader|standby]
+ * A reader only reads, so that no commit keeps it from a leader that should serve no more.  A
+ * standby client only reads, too, on any server, at quorum.read_consistency = committed.
+ * A client ends when its standard input does.
  */
 #include "client_server.h"
 #include "client_work.h"
@@ -39,15 +40,16 @@
 int
 main(int argc, char **argv)
 {
-	bool		standby = argc > 5 && strcmp(argv[5], "standby") == 0;
+	const char *kind = argc > 5 ? argv[5] : "";
+	bool		standby = strcmp(kind, "standby") == 0;
 
 	if (argc < 5 || !server_init(argv[1], argv[2], standby))
 	{
-		fprintf(stderr, "usage: client <host:port, ...> <user> <number> <seed> [standby]\n");
+		fprintf(stderr, "usage: client <host:port, ...> <user> <number> <seed> [reader|standby]\n");
 		return 1;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	work_init(atoi(argv[3]), strtoull(argv[4], NULL, 10), standby);
+	work_init(atoi(argv[3]), strtoull(argv[4], NULL, 10), kind);
 	while (!server_input_ended())
 	{
 		if (!server_connected() && !server_find())

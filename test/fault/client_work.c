@@ -7,6 +7,7 @@
 #include "client_work.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,6 +30,7 @@ typedef enum Kind
 
 static int	number;
 static bool standby;
+static bool reader;				/* on the leader, or on a standby */
 static uint64_t dice;
 static int64_t next_value;
 static int64_t seen_key[KEYS];	/* of each register: which one, and what was in it last */
@@ -37,10 +39,11 @@ static char line[LINE_SIZE];
 static size_t used;
 
 void
-work_init(int of_client, uint64_t seed, bool reads_only)
+work_init(int of_client, uint64_t seed, const char *of_kind)
 {
 	number = of_client;
-	standby = reads_only;
+	reader = of_kind[0] != '\0';
+	standby = strcmp(of_kind, "standby") == 0;
 	dice = seed * UINT64_C(0x9E3779B97F4A7C15) + (uint64_t) number + 1;
 }
 
@@ -111,7 +114,7 @@ lists(void)
 	int			operations = 1 + draw(4);
 
 	for (int i = 0; i < operations && answer == ANSWERED; i++)
-		answer = list_operation(epoch() * KEYS + draw(KEYS), !standby && draw(2) == 0);
+		answer = list_operation(epoch() * KEYS + draw(KEYS), !reader && draw(2) == 0);
 	return answer;
 }
 
@@ -178,7 +181,7 @@ register_operation(void)
 	int			slot = draw(KEYS);
 	long long	key = epoch() * KEYS + slot;
 	long long	value = new_value();
-	int			die = draw(3);
+	int			die = reader ? 2 : draw(3);
 	char		sql[256];
 	char		found[64];
 	Answer		answer;
@@ -313,6 +316,8 @@ some_kind(void)
 {
 	int			die = standby ? 0 : draw(20);
 
+	if (reader)
+		return die < 10 ? LIST : die < 14 ? BANK : REGISTER;
 	return die < 10 ? LIST : die < 12 ? LEDGER : die < 15 ? BANK : die < 16 ? SEQUENCE : REGISTER;
 }
 
@@ -322,7 +327,7 @@ work_transaction(void)
 	static const char *const answers[] = {"ok", "failed", "unknown"};
 	static const char *const kinds[] = {"list", "ledger", "bank", "seq", "register"};
 	Kind		kind = some_kind();
-	bool		reads_only = standby || (kind == BANK && draw(3) == 0);
+	bool		reads_only = reader || (kind == BANK && draw(3) == 0);
 	int			level = draw(3);
 	int64_t		start = now_us();
 	Answer		answer;

@@ -5,10 +5,10 @@
 #ifndef CLIENT_WORK_H
 #define CLIENT_WORK_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
-extern void work_init(int number, uint64_t seed, bool standby);
+/* of_kind: "reader" or "standby" for a client that only reads, otherwise "". */
+extern void work_init(int number, uint64_t seed, const char *of_kind);
 
 /* A number below n, of the generator of this client. */
 extern int	draw(int n);

@@ -99,7 +99,7 @@ sub start_client
 		die "$client_program: $!\n";
 	}
 	close $read;
-	push @clients, { number => $number, pid => $pid, input => $input, standby => scalar @more, file => "$workspace/client.$number" };
+	push @clients, { number => $number, pid => $pid, input => $input, standby => scalar(grep { $_ eq 'standby' } @more), file => "$workspace/client.$number" };
 }
 
 sub stop_clients
@@ -129,6 +129,7 @@ sub torture
 
 	start_client($_) for 1 .. $option{clients};
 	start_client(1 + $option{clients}, 'standby');
+	start_client(2 + $option{clients}, 'reader');
 	while (time() < $until)
 	{
 		$nemesis->tick;
