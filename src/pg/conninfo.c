@@ -13,18 +13,14 @@
 
 #include "conninfo.h"
 
-#define KEYWORD_SIZE	64
-#define VALUE_SIZE		1024
 #define HINT \
 	"Write keywords and values, such as user=replicator sslmode=verify-full; hosts and ports are those of the members."
-
-static bool next_option(const char **text, char *keyword, char *value);
 
 bool
 pgq_conninfo_valid(const char *text, const char **why_not, const char **hint)
 {
-	char		keyword[KEYWORD_SIZE];
-	char		value[VALUE_SIZE];
+	char		keyword[PGQ_KEYWORD_SIZE];
+	char		value[PGQ_VALUE_SIZE];
 
 	*hint = HINT;
 	*why_not = "It is a URI.";
@@ -35,7 +31,7 @@ pgq_conninfo_valid(const char *text, const char **why_not, const char **hint)
 		text++;
 	while (*text != '\0')
 	{
-		if (!next_option(&text, keyword, value))
+		if (!pgq_conninfo_next(&text, keyword, value))
 			return false;
 	}
 	return true;
@@ -44,13 +40,13 @@ pgq_conninfo_valid(const char *text, const char **why_not, const char **hint)
 void
 pgq_conninfo_get(const char *text, const char *keyword, char *value, size_t size)
 {
-	char		one[KEYWORD_SIZE];
-	char		its[VALUE_SIZE];
+	char		one[PGQ_KEYWORD_SIZE];
+	char		its[PGQ_VALUE_SIZE];
 
 	value[0] = '\0';
 	while (isspace((unsigned char) *text))
 		text++;
-	while (*text != '\0' && next_option(&text, one, its))
+	while (*text != '\0' && pgq_conninfo_next(&text, one, its))
 	{
 		if (strcmp(one, keyword) == 0)
 			strlcpy(value, its, size);
@@ -74,15 +70,14 @@ pgq_conninfo_check_hook(char **value, void **extra, GucSource source)
 	return false;
 }
 
-/* One "keyword = value" as libpq reads it, and the white space behind it. */
-static bool
-next_option(const char **text, char *keyword, char *value)
+bool
+pgq_conninfo_next(const char **text, char *keyword, char *value)
 {
 	const char *c = *text;
 	size_t		length = 0;
 	bool		quoted;
 
-	while (*c != '\0' && *c != '=' && !isspace((unsigned char) *c) && length + 1 < KEYWORD_SIZE)
+	while (*c != '\0' && *c != '=' && !isspace((unsigned char) *c) && length + 1 < PGQ_KEYWORD_SIZE)
 		keyword[length++] = *c++;
 	keyword[length] = '\0';
 	while (isspace((unsigned char) *c))
@@ -95,16 +90,18 @@ next_option(const char **text, char *keyword, char *value)
 	quoted = *c == '\'';
 	if (quoted)
 		c++;
-	for (length = 0; *c != '\0' && length + 1 < VALUE_SIZE; c++)
+	for (length = 0; *c != '\0' && length + 1 < PGQ_VALUE_SIZE; c++)
 	{
 		if (quoted ? *c == '\'' : isspace((unsigned char) *c))
 			break;
-		if (*c == '\\' && c[1] != '\0')
-			c++;
+		if (*c == '\\' && *++c == '\0')
+			break;				/* one that escapes nothing is dropped */
 		value[length++] = *c;
 	}
 	value[length] = '\0';
-	if (quoted && *c++ != '\'')
+
+	/* its end, or the room for it; what is left would be taken for a keyword */
+	if (quoted ? *c++ != '\'' : *c != '\0' && !isspace((unsigned char) *c))
 		return false;
 	while (isspace((unsigned char) *c))
 		c++;

@@ -176,6 +176,11 @@ note_record(const char *line, void *arg)
 		/* up to the time; the names of what was dropped and the like follow */
 		strlcpy(fate, description, sizeof(fate));
 		fate[strcspn(fate, ";")] = '\0';
+
+		/* the name of a prepared transaction may hold a tab, which ends a field of the list */
+		for (char *c = fate; *c != '\0'; c++)
+			if (*c == '\t')
+				*c = ' ';
 		adopt_children(list, xid, description);
 		if (description[0] == 'C')
 			list->rollback->commits++;

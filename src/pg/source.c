@@ -13,6 +13,7 @@
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 
+#include "conninfo.h"
 #include "guc.h"
 #include "program.h"
 #include "slots.h"
@@ -31,8 +32,6 @@
 	" E'\\n', E'\\nhistory ')"
 
 static bool copy_options(PgqSource *source, const char *options);
-static bool read_option(const char **text, char *keyword, size_t keyword_size,
-						char *value, size_t value_size);
 static void append_option(PgqSource *source, const char *keyword, const char *value);
 static bool ask(const PgqSource *source, const char *sql, char *line);
 static void note_line(const char *line, void *arg);
@@ -182,58 +181,20 @@ note_answer(const char *line, void *arg)
 static bool
 copy_options(PgqSource *source, const char *options)
 {
-	char		keyword[64];
-	char		value[1024];
+	char		keyword[PGQ_KEYWORD_SIZE];
+	char		value[PGQ_VALUE_SIZE];
 
 	while (isspace((unsigned char) *options))
 		options++;
 	while (*options != '\0')
 	{
-		if (!read_option(&options, keyword, sizeof(keyword), value, sizeof(value)))
+		if (!pgq_conninfo_next(&options, keyword, value))
 			return false;
-		if (strcmp(keyword, "password") == 0)
-			strlcpy(source->secret, value, sizeof(source->secret));
-		else
+		if (strcmp(keyword, "password") != 0)
 			append_option(source, keyword, value);
+		else if (strlcpy(source->secret, value, sizeof(source->secret)) >= sizeof(source->secret))
+			return false;
 	}
-	return true;
-}
-
-/* One "keyword = value" as libpq reads it, and the white space behind it. */
-static bool
-read_option(const char **text, char *keyword, size_t keyword_size, char *value, size_t value_size)
-{
-	const char *c = *text;
-	size_t		length = 0;
-	bool		quoted;
-
-	while (*c != '\0' && *c != '=' && !isspace((unsigned char) *c) && length + 1 < keyword_size)
-		keyword[length++] = *c++;
-	keyword[length] = '\0';
-	while (isspace((unsigned char) *c))
-		c++;
-	if (length == 0 || *c++ != '=')
-		return false;
-	while (isspace((unsigned char) *c))
-		c++;
-
-	quoted = *c == '\'';
-	if (quoted)
-		c++;
-	for (length = 0; *c != '\0' && length + 1 < value_size; c++)
-	{
-		if (quoted ? *c == '\'' : isspace((unsigned char) *c))
-			break;
-		if (*c == '\\' && c[1] != '\0')
-			c++;
-		value[length++] = *c;
-	}
-	value[length] = '\0';
-	if (quoted && *c++ != '\'')
-		return false;
-	while (isspace((unsigned char) *c))
-		c++;
-	*text = c;
 	return true;
 }
 

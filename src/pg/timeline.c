@@ -63,8 +63,11 @@ pgq_history_parse(PgqHistory *history, TimeLineID tli, const char *text, size_t 
 		const char *newline = memchr(text, '\n', end - text);
 		size_t		line_length = (newline ? newline : end) - text;
 		char		line[128];	/* the numbers come first, the reason may be cut */
+		size_t		kept = Min(sizeof(line) - 1, line_length);
 
-		strlcpy(line, text, Min(sizeof(line), line_length + 1));
+		/* not strlcpy(): it looks for a NUL, and the text has none */
+		memcpy(line, text, kept);
+		line[kept] = '\0';
 		if (!history_parse_line(history, tli, line))
 		{
 			history->count = 0;

@@ -95,7 +95,8 @@ fuzz_enter_directory(void)
 		return;
 	if (getcwd(home, sizeof(home)) == NULL)
 		home[0] = '\0';
-	snprintf(directory, sizeof(directory), "/tmp/fuzz.XXXXXX");
+	snprintf(directory, sizeof(directory), "%s/fuzz.XXXXXX",
+			 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	if (mkdtemp(directory) == NULL || chdir(directory) != 0)
 	{
 		perror(directory);

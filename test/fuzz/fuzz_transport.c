@@ -24,6 +24,7 @@
 
 #define FIRST_FD		1000000 /* no descriptor of this process: close() does no harm */
 #define SELF			1
+#define ACTS_MAX		64
 
 typedef struct Play
 {
@@ -442,7 +443,7 @@ fuzz_one(const uint8_t *bytes, size_t size)
 	Play		play = {bytes, size, 0};
 
 	begin();
-	while (play.used < play.size)
+	for (int acts = 0; acts < ACTS_MAX && play.used < play.size; acts++)
 	{
 		act(&play);
 		(void) pgq_transport_wait(0);

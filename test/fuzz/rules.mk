@@ -51,20 +51,33 @@ FUZZ_PARTS_transport = core/quorum_message core/quorum_members $(filter net/tran
 FUZZ_PARTS_secrets = net/transport_frame net/report fuzz/host
 FUZZ_PARTS_token = fuzz/memory fuzz/host
 FUZZ_PARTS_witness = witness/config bin/options fuzz/memory fuzz/host
-FUZZ_TARGETS = message state invitation transport secrets token witness
+FUZZ_PARTS_journal = fuzz/server fuzz/server_never
+FUZZ_PARTS_history = fuzz/server fuzz/server_never
+FUZZ_PARTS_rollback = fuzz/server fuzz/server_never
+FUZZ_PARTS_conninfo = fuzz/server fuzz/server_never
+FUZZ_PARTS_settings = fuzz/server fuzz/server_never bin/options fuzz/memory fuzz/host
+FUZZ_SERVER = journal history rollback conninfo settings
+FUZZ_TARGETS = message state invitation transport secrets token witness $(FUZZ_SERVER)
 
 # The linker leads these calls to the target or to memory.c.
 FUZZ_WRAP_transport = recv send connect getaddrinfo freeaddrinfo pg_strong_random
 FUZZ_WRAP_token = exit free
 FUZZ_WRAP_witness = exit free
+FUZZ_WRAP_settings = exit free
+
+# In each of them.
+FUZZ_PARTS = fuzz/driver fuzz/strings
 
 FUZZ_CFLAGS = -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -Wno-unused-function -fno-strict-aliasing $(SANITIZE) \
 	-Isrc/core -Isrc/net -Isrc/pg -Isrc/witness -Itest/fuzz $(addprefix -isystem ,$(FUZZ_INCLUDES)) -DPGQ_VERSION='"$(BIN_VERSION)"' \
 	-DUSE_ASSERT_CHECKING
 FUZZ_INCLUDES = $(shell $(PG_CONFIG) --includedir-server) $(shell $(PG_CONFIG) --pkgincludedir)/internal \
 	$(shell $(PG_CONFIG) --includedir)
-FUZZ_LIBS = -L$(shell $(PG_CONFIG) --pkglibdir) -L$(shell $(PG_CONFIG) --libdir) -lpgcommon -lpgport -lcrypto -lm
+FUZZ_LIBS = -L$(shell $(PG_CONFIG) --pkglibdir) -L$(shell $(PG_CONFIG) --libdir) -lpq -lpgcommon -lpgport -lcrypto -lm
 FUZZ_HEADERS = $(SRC_HEADERS) $(wildcard src/bin/*.h src/witness/*.h test/fuzz/*.h)
+
+# Parts of the server are compiled as such.
+FUZZ_SIDE = -DFRONTEND
 
 # fuzz_engine <directory> <compiler> <flags>: every part, and every target, for one engine.
 define fuzz_engine
@@ -73,14 +86,15 @@ build/fuzz/$(1)/core/%.o: src/core/%.c $$(FUZZ_HEADERS)
 	$(2) $$(FUZZ_CFLAGS) $(3) -c -o $$@ $$<
 build/fuzz/$(1)/fuzz/%.o: test/fuzz/%.c $$(FUZZ_HEADERS) $$(NET_SRC) $$(PG_SRC) $$(wildcard src/bin/*.c)
 	@mkdir -p $$(@D)
-	$(2) $$(FUZZ_CFLAGS) $(3) $$(if $$(findstring /server,$$@),,-DFRONTEND) -c -o $$@ $$<
+	$(2) $$(FUZZ_CFLAGS) $(3) $$(FUZZ_SIDE) -c -o $$@ $$<
 build/fuzz/$(1)/%.o: src/%.c $$(FUZZ_HEADERS)
 	@mkdir -p $$(@D)
 	$(2) $$(FUZZ_CFLAGS) $(3) -DFRONTEND -c -o $$@ $$<
+$(patsubst %,build/fuzz/$(1)/fuzz/fuzz_%.o,$(FUZZ_SERVER)) build/fuzz/$(1)/fuzz/server.o: FUZZ_SIDE =
 $(foreach target,$(FUZZ_TARGETS),$(call fuzz_target,$(1),$(2),$(3),$(target)))
 endef
 define fuzz_target
-build/fuzz/$(1)/fuzz_$(4): $(patsubst %,build/fuzz/$(1)/%.o,fuzz/fuzz_$(4) fuzz/driver $(FUZZ_PARTS_$(4)))
+build/fuzz/$(1)/fuzz_$(4): $(patsubst %,build/fuzz/$(1)/%.o,fuzz/fuzz_$(4) $(FUZZ_PARTS) $(FUZZ_PARTS_$(4)))
 	$(2) $$(FUZZ_CFLAGS) $(3) $(if $(filter clang,$(2)),-fsanitize=fuzzer) -o $$@ $$^ $(addprefix -Wl$(comma)--wrap=,$(FUZZ_WRAP_$(4))) $$(FUZZ_LIBS)
 
 endef
