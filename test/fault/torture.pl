@@ -203,6 +203,8 @@ sub decide
 	}
 }
 
+my $again = "make torture MINUTES=$option{minutes} SEED=$option{seed} NODES=$option{nodes}" . ($option{witness} ? ' WITNESS=1' : '');
+QuorumNodes::write_file("$workspace/again", '>', "$again\n");
 printf "torture: seed %d, %g minutes, %d servers%s, %d clients, in %s\n", $option{seed}, $option{minutes}, $option{nodes},
   $option{witness} ? ' and a witness' : '', $option{clients}, $workspace;
 my $check;
@@ -227,8 +229,9 @@ if ($check)
 	  $check->{ok}, $check->{failed}, $check->{unknown}, $check->{reads}, $check->{standby_reads}, $check->{terms};
 	for my $kind (sort keys %{ $check->{found} })
 	{
-		print "FOUND $kind: $check->{count}{$kind}\n";
-		print map { "    $_\n" } @{ $check->{found}{$kind} };
+		my $text = join '', "FOUND $kind: $check->{count}{$kind}\n", map { "    $_\n" } @{ $check->{found}{$kind} };
+		print $text;
+		QuorumNodes::write_file("$workspace/found", '>>', $text);
 	}
 	$fine = 0 if %{ $check->{count} };
 }
@@ -238,7 +241,7 @@ else
 	print map { $cluster->log_tail($_, 30) } grep { -e $_->{log} } $cluster->nodes;
 }
 QuorumNodes::close_workspace($fine && !$option{keep});
-print "events, histories and logs are in $workspace; again: make torture MINUTES=$option{minutes} SEED=$option{seed} NODES=$option{nodes}" . ($option{witness} ? " WITNESS=1\n" : "\n") if !$fine || $option{keep};
+print "events, histories, findings and logs are in $workspace; again: $again\n" if !$fine || $option{keep};
 printf "\ntorture: seed=%d minutes=%g faults=%d found=%s\n", $option{seed}, $option{minutes},
   eval { my $n = 0; $n += $_ for values %{ $nemesis->{count} }; $n } // 0,
   $check ? join(',', map { "$_:$check->{count}{$_}" } sort keys %{ $check->{count} }) || 'nothing' : 'no end';
