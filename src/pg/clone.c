@@ -17,6 +17,7 @@
 #include "common/file_perm.h"
 
 #include "clone.h"
+#include "files.h"
 #include "guc.h"
 #include "outside.h"
 #include "parking.h"
@@ -122,13 +123,13 @@ set_damaged_aside(void)
 
 	if (access(DAMAGED, F_OK) == 0 || access(PGQ_PARKED_DATA, F_OK) != 0)
 		return true;
-	size = pgq_parking_size(PGQ_PARKED_DATA);
+	size = pgq_file_size(PGQ_PARKED_DATA);
 	if (statvfs(PGQ_REWIND_DIR, &space) == 0 &&
 		(int64) space.f_bavail * (int64) space.f_frsize < size + size / 5)
 	{
 		ereport(LOG,
 				(errmsg("quorum: there is no room to keep the old data while they are cloned")));
-		return mkdir(DAMAGED, pg_dir_create_mode) == 0 && pgq_parking_remove(PGQ_PARKED_DATA);
+		return mkdir(DAMAGED, pg_dir_create_mode) == 0 && pgq_file_remove(PGQ_PARKED_DATA);
 	}
 	return rename(PGQ_PARKED_DATA, DAMAGED) == 0;
 }
@@ -153,7 +154,7 @@ copy(PgqJournal *journal, QuorumNodeId self, char *why)
 	if (!pgq_outside_arguments(arguments, &count, why))
 		return false;
 	strlcpy(why, "the copy could not be made", QUORUM_REASON_SIZE);
-	if (!pgq_outside_clear() || !pgq_parking_remove(PGQ_PARKED_DATA) ||
+	if (!pgq_outside_clear() || !pgq_file_remove(PGQ_PARKED_DATA) ||
 		!pgq_source_make(&source, journal->source_host, journal->source_port))
 		return false;
 	pgq_source_renew_slot(&source, self);
@@ -175,11 +176,11 @@ copy(PgqJournal *journal, QuorumNodeId self, char *why)
 static void
 drop_damaged(void)
 {
-	if (pgq_parking_size(DAMAGED) == 0)
+	if (pgq_file_size(DAMAGED) == 0)
 		return;
 	ereport(LOG,
 			(errmsg("quorum: the old data are removed: there is no room for them and a copy")));
-	(void) pgq_parking_remove(DAMAGED);
+	(void) pgq_file_remove(DAMAGED);
 	(void) mkdir(DAMAGED, pg_dir_create_mode);
 }
 

@@ -29,9 +29,9 @@
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "common/file_perm.h"
-#include "storage/copydir.h"
 #include "storage/fd.h"
 
+#include "files.h"
 #include "parking.h"
 
 #define PARKED_OLD		PGQ_REWIND_DIR "/old"
@@ -60,10 +60,7 @@ static bool make_absolute(const char *path);
 static bool make_stub(void);
 static bool exchange(const char *a, const char *b);
 static bool has_data(const char *global);
-static bool sync_directory(const char *path);
 static bool sync_file_system(const char *path);
-static bool exists(const char *path);
-static bool complain(const char *doing, const char *path);
 
 bool
 pgq_parking_save(XLogRecPtr from, XLogRecPtr to)
@@ -74,11 +71,11 @@ pgq_parking_save(XLogRecPtr from, XLogRecPtr to)
 	struct dirent *entry;
 	bool		saved = true;
 
-	if (!pgq_parking_remove(PGQ_PARKED_WAL) || !make_directory(PGQ_PARKED_WAL))
+	if (!pgq_file_remove(PGQ_PARKED_WAL) || !make_directory(PGQ_PARKED_WAL))
 		return false;
 	dir = opendir(XLOGDIR);
 	if (dir == NULL)
-		return complain("open directory", XLOGDIR);
+		return pgq_file_complain("open directory", XLOGDIR);
 	while (saved && (errno = 0, entry = readdir(dir)) != NULL)
 	{
 		char		source[MAXPGPATH];
@@ -96,14 +93,14 @@ pgq_parking_save(XLogRecPtr from, XLogRecPtr to)
 			continue;
 		snprintf(source, sizeof(source), XLOGDIR "/%s", entry->d_name);
 		snprintf(copy, sizeof(copy), PGQ_PARKED_WAL "/%s", entry->d_name);
-		saved = pgq_parking_copy_file(source, copy);
+		saved = pgq_file_copy(source, copy);
 	}
 	if (errno != 0)
 		saved = false;
 	closedir(dir);
 	return saved &&
-		pgq_parking_copy_file(XLOG_CONTROL_FILE, PGQ_PARKED_WAL "/" CONTROL_FILE) &&
-		sync_directory(PGQ_PARKED_WAL) && sync_directory(PGQ_REWIND_DIR);
+		pgq_file_copy(XLOG_CONTROL_FILE, PGQ_PARKED_WAL "/" CONTROL_FILE) &&
+		pgq_directory_sync(PGQ_PARKED_WAL) && pgq_directory_sync(PGQ_REWIND_DIR);
 }
 
 bool
@@ -114,7 +111,7 @@ pgq_parking_restore_saved(void)
 	bool		restored = true;
 
 	if (dir == NULL)
-		return complain("open directory", PGQ_PARKED_WAL);
+		return pgq_file_complain("open directory", PGQ_PARKED_WAL);
 	while (restored && (errno = 0, entry = readdir(dir)) != NULL)
 	{
 		char		source[MAXPGPATH];
@@ -127,14 +124,14 @@ pgq_parking_restore_saved(void)
 			strlcpy(copy, PGQ_PARKED_DATA "/" XLOG_CONTROL_FILE, sizeof(copy));
 		else
 			snprintf(copy, sizeof(copy), PGQ_PARKED_DATA "/" XLOGDIR "/%s", entry->d_name);
-		restored = pgq_parking_copy_file(source, copy);
+		restored = pgq_file_copy(source, copy);
 	}
 	if (errno != 0)
 		restored = false;
 	closedir(dir);
 	(void) unlink(PGQ_PARKED_DATA "/backup_label");
-	return restored && sync_directory(PGQ_PARKED_DATA "/" XLOGDIR) &&
-		sync_directory(PGQ_PARKED_DATA "/global") && sync_directory(PGQ_PARKED_DATA);
+	return restored && pgq_directory_sync(PGQ_PARKED_DATA "/" XLOGDIR) &&
+		pgq_directory_sync(PGQ_PARKED_DATA "/global") && pgq_directory_sync(PGQ_PARKED_DATA);
 }
 
 /* As the server does at a boot after a crash, with recovery_init_sync_method = syncfs. */
@@ -146,7 +143,7 @@ pgq_parking_sync(void)
 	bool		synced;
 
 	if (dir == NULL)
-		return complain("open directory", PGQ_PARKED_DATA "/pg_tblspc");
+		return pgq_file_complain("open directory", PGQ_PARKED_DATA "/pg_tblspc");
 	synced = sync_file_system(PGQ_PARKED_DATA) && sync_file_system(PGQ_PARKED_DATA "/" XLOGDIR);
 	while (synced && (errno = 0, entry = readdir(dir)) != NULL)
 	{
@@ -172,7 +169,7 @@ pgq_parking_away(void)
 			return false;
 
 		/* this one alone keeps a server without us from starting */
-		if (i == 0 && !(sync_directory(".") && sync_directory(PGQ_PARKED_DATA)))
+		if (i == 0 && !(pgq_directory_sync(".") && pgq_directory_sync(PGQ_PARKED_DATA)))
 			return false;
 	}
 	if (has_data("global") &&
@@ -183,8 +180,9 @@ pgq_parking_away(void)
 	/* exchanged, then interrupted */
 	if (has_data(PARKED_STUB) && !move_entry(PGQ_REWIND_DIR, PGQ_PARKED_DATA, "global"))
 		return false;
-	return pgq_parking_copy_file("PG_VERSION", PGQ_PARKED_DATA "/PG_VERSION") &&
-		sync_directory(PGQ_PARKED_DATA) && sync_directory(PGQ_REWIND_DIR) && sync_directory(".");
+	return pgq_file_copy("PG_VERSION", PGQ_PARKED_DATA "/PG_VERSION") &&
+		pgq_directory_sync(PGQ_PARKED_DATA) && pgq_directory_sync(PGQ_REWIND_DIR) &&
+		pgq_directory_sync(".");
 }
 
 bool
@@ -200,127 +198,40 @@ pgq_parking_back(void)
 	if (has_data(PARKED_STUB) && !has_data("global") && !exchange("global", PARKED_STUB))
 		return false;
 	if (!has_data("global"))
-		return complain("find the data of", "global");
+		return pgq_file_complain("find the data of", "global");
 	for (int i = (int) lengthof(data_entries) - 1; i >= 0; i--)
 	{
 		char		parked[MAXPGPATH];
 
 		snprintf(parked, sizeof(parked), PGQ_PARKED_DATA "/%s", data_entries[i]);
-		if (!exists(parked))
+		if (!pgq_file_exists(parked))
 			continue;
 
 		/* everything that recovery reads is there before the WAL is */
-		if (i == 0 && !sync_directory("."))
+		if (i == 0 && !pgq_directory_sync("."))
 			return false;
 		if (!move_entry(".", PARKED_OLD, data_entries[i]) ||
 			!move_entry(PGQ_PARKED_DATA, ".", data_entries[i]))
 			return false;
 	}
-	return sync_directory(".") && sync_directory(PGQ_PARKED_DATA);
+	return pgq_directory_sync(".") && pgq_directory_sync(PGQ_PARKED_DATA);
 }
 
 void
 pgq_parking_clean(void)
 {
-	(void) pgq_parking_remove(PARKED_STUB);
-	(void) pgq_parking_remove(PARKED_OLD);
-	(void) pgq_parking_remove(PGQ_PARKED_DATA);
-	(void) pgq_parking_remove(PGQ_PARKED_WAL);
-	(void) pgq_parking_remove(PGQ_REWIND_DIR "/damaged");
-}
-
-bool
-pgq_parking_remove(const char *path)
-{
-	struct stat status;
-	DIR		   *dir;
-	struct dirent *entry;
-
-	if (lstat(path, &status) != 0)
-		return errno == ENOENT || complain("stat", path);
-	if (!S_ISDIR(status.st_mode))
-		return unlink(path) == 0 || complain("remove file", path);
-
-	dir = opendir(path);
-	if (dir == NULL)
-		return complain("open directory", path);
-	while ((entry = readdir(dir)) != NULL)
-	{
-		char		inner[MAXPGPATH];
-
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		snprintf(inner, sizeof(inner), "%s/%s", path, entry->d_name);
-		if (!pgq_parking_remove(inner))
-			break;
-	}
-	closedir(dir);
-	return rmdir(path) == 0 || complain("remove directory", path);
-}
-
-int64
-pgq_parking_size(const char *path)
-{
-	struct stat status;
-	DIR		   *dir;
-	struct dirent *entry;
-	int64		size;
-
-	if (lstat(path, &status) != 0)
-		return 0;
-	size = (int64) status.st_blocks * 512;
-	dir = S_ISDIR(status.st_mode) ? opendir(path) : NULL;
-	while (dir != NULL && (entry = readdir(dir)) != NULL)
-	{
-		char		inner[MAXPGPATH];
-
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		snprintf(inner, sizeof(inner), "%s/%s", path, entry->d_name);
-		size += pgq_parking_size(inner);
-	}
-	if (dir != NULL)
-		closedir(dir);
-	return size;
-}
-
-/* The kernel copies, and shares the blocks where the file system can. */
-bool
-pgq_parking_copy_file(const char *from, const char *to)
-{
-	int			source = BasicOpenFile(from, O_RDONLY | PG_BINARY);
-	int			copy = BasicOpenFile(to, O_WRONLY | O_CREAT | O_TRUNC | PG_BINARY);
-	ssize_t		got = -1;
-	bool		copied;
-
-	while (source >= 0 && copy >= 0 &&
-		   (got = copy_file_range(source, NULL, copy, NULL, 1 << 30, 0)) > 0)
-		;
-	if (got < 0 && source >= 0 && copy >= 0 && lseek(copy, 0, SEEK_CUR) == 0)
-	{
-		char		buffer[65536];
-
-		while ((got = read(source, buffer, sizeof(buffer))) > 0 &&
-			   write(copy, buffer, got) == got)
-			;
-		if (got > 0)
-			errno = ENOSPC;		/* what a short write means */
-	}
-	copied = got == 0 && pg_fsync(copy) == 0;
-	if (!copied)
-		complain("copy file", from);
-	if (source >= 0)
-		close(source);
-	if (copy >= 0)
-		close(copy);
-	return copied;
+	(void) pgq_file_remove(PARKED_STUB);
+	(void) pgq_file_remove(PARKED_OLD);
+	(void) pgq_file_remove(PGQ_PARKED_DATA);
+	(void) pgq_file_remove(PGQ_PARKED_WAL);
+	(void) pgq_file_remove(PGQ_REWIND_DIR "/damaged");
 }
 
 static bool
 make_directory(const char *path)
 {
 	return mkdir(path, pg_dir_create_mode) == 0 || errno == EEXIST ||
-		complain("create directory", path);
+		pgq_file_complain("create directory", path);
 }
 
 /* Nothing to move is fine: it has been moved before, or never was. */
@@ -332,8 +243,8 @@ move_entry(const char *from_dir, const char *to_dir, const char *name)
 
 	snprintf(from, sizeof(from), "%s/%s", from_dir, name);
 	snprintf(to, sizeof(to), "%s/%s", to_dir, name);
-	return !exists(from) || (make_absolute(from) && rename(from, to) == 0) ||
-		complain("move", from);
+	return !pgq_file_exists(from) || (make_absolute(from) && rename(from, to) == 0) ||
+		pgq_file_complain("move", from);
 }
 
 /* A relative link would lead nowhere from another place. */
@@ -354,9 +265,9 @@ make_absolute(const char *path)
 static bool
 make_stub(void)
 {
-	return pgq_parking_remove(PARKED_STUB) && make_directory(PARKED_STUB) &&
-		pgq_parking_copy_file(XLOG_CONTROL_FILE, PARKED_STUB "/" CONTROL_FILE) &&
-		sync_directory(PARKED_STUB) && sync_directory(PGQ_REWIND_DIR);
+	return pgq_file_remove(PARKED_STUB) && make_directory(PARKED_STUB) &&
+		pgq_file_copy(XLOG_CONTROL_FILE, PARKED_STUB "/" CONTROL_FILE) &&
+		pgq_directory_sync(PARKED_STUB) && pgq_directory_sync(PGQ_REWIND_DIR);
 }
 
 /*
@@ -367,12 +278,12 @@ static bool
 exchange(const char *a, const char *b)
 {
 	if (syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0)
-		return sync_directory(".");
+		return pgq_directory_sync(".");
 	if (errno != EINVAL && errno != ENOSYS)
-		return complain("exchange directory", b);
+		return pgq_file_complain("exchange directory", b);
 	return (rename(a, PGQ_REWIND_DIR "/exchanged") == 0 && rename(b, a) == 0 &&
-			rename(PGQ_REWIND_DIR "/exchanged", b) == 0 && sync_directory(".")) ||
-		complain("exchange directory", b);
+			rename(PGQ_REWIND_DIR "/exchanged", b) == 0 && pgq_directory_sync(".")) ||
+		pgq_file_complain("exchange directory", b);
 }
 
 static bool
@@ -381,13 +292,7 @@ has_data(const char *global)
 	char		path[MAXPGPATH];
 
 	snprintf(path, sizeof(path), "%s/" GLOBAL_MARK, global);
-	return exists(path);
-}
-
-static bool
-sync_directory(const char *path)
-{
-	return fsync_fname_ext(path, true, false, LOG) == 0;
+	return pgq_file_exists(path);
 }
 
 static bool
@@ -397,25 +302,8 @@ sync_file_system(const char *path)
 	bool		synced = fd >= 0 && syncfs(fd) == 0;
 
 	if (!synced)
-		complain("synchronize the file system of", path);
+		pgq_file_complain("synchronize the file system of", path);
 	if (fd >= 0)
 		close(fd);
 	return synced;
-}
-
-static bool
-exists(const char *path)
-{
-	struct stat status;
-
-	return lstat(path, &status) == 0;
-}
-
-static bool
-complain(const char *doing, const char *path)
-{
-	ereport(LOG,
-			(errcode_for_file_access(),
-			 errmsg("could not %s \"%s\": %m", doing, path)));
-	return false;
 }

@@ -41,12 +41,4 @@ extern bool pgq_parking_back(void);
 /* Remove everything in PGQ_REWIND_DIR but the journal. */
 extern void pgq_parking_clean(void);
 
-/* Remove a file or a directory with all that is in it; false when something is left. */
-extern bool pgq_parking_remove(const char *path);
-
-/* Bytes on disk of a file or of a directory with all that is in it. */
-extern int64 pgq_parking_size(const char *path);
-
-extern bool pgq_parking_copy_file(const char *from, const char *to);
-
 #endif							/* PGQ_PARKING_H */

@@ -19,6 +19,7 @@
 #include "storage/fd.h"
 #include "utils/timestamp.h"
 
+#include "files.h"
 #include "guc.h"
 #include "parking.h"
 #include "rollback.h"
@@ -229,7 +230,7 @@ pgq_rollback_trim(void)
 
 	for (int i = 0; i < ROLLBACKS_MAX && find_victim(path); i++)
 	{
-		if (!pgq_parking_remove(path))
+		if (!pgq_file_remove(path))
 			return;
 		ereport(LOG, (errmsg("quorum: removed \"%s\"", path)));
 	}
