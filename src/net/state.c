@@ -260,7 +260,8 @@ open_envelope(const uint8 *bytes, size_t size, Binding *binding, Cursor *payload
 	COMP_CRC32C(crc, bytes, cursor.used);
 	FIN_CRC32C(crc);
 	if (get_uint(&cursor, 4) != crc || cursor.failed || cursor.used != size ||
-		memcmp(magic, STATE_MAGIC, 8) != 0)
+		memcmp(magic, STATE_MAGIC, 8) != 0 || version != STATE_VERSION ||
+		strlen(binding->path) != length)
 	{
 		strlcpy(why, "pg_quorum/state is damaged (checksum or length)", QUORUM_REASON_SIZE);
 		return false;

@@ -168,7 +168,33 @@ fuzz_seed(int number, uint8_t *bytes)
 size_t
 fuzz_refused(int number, uint8_t *bytes)
 {
-	(void) number;
-	(void) bytes;
+	size_t		size = fuzz_seed(5, bytes);
+	const size_t path_at = 8 + 4 + 3 * 16 + 8;
+
+	switch (number)
+	{
+		case 0:					/* a version that never was */
+			bytes[8] = 0;
+			return size;
+		case 1:					/* a later one */
+			bytes[8] = STATE_VERSION + 1;
+			return size;
+		case 2:					/* a path with a NUL in it */
+			memmove(bytes + path_at + 2 + 6, bytes + path_at + 2 + 5, size - path_at - 2 - 5);
+			bytes[path_at] = 6;
+			bytes[path_at + 2 + 5] = '\0';
+			return size + 1;
+		case 3:					/* of another directory */
+			bytes[path_at + 3] = 'D';
+			return size;
+		case 4:					/* another file, as a copy is */
+			bytes[12]++;
+			return size;
+		case 5:					/* one byte less, one more */
+			return size - 1;
+		case 6:
+			bytes[size] = 0;
+			return size + 1;
+	}
 	return 0;
 }

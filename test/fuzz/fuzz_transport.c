@@ -102,6 +102,13 @@ on_peer(QuorumNodeId peer)
 	fuzz_require(peer != QUORUM_NO_NODE);
 }
 
+static void
+on_incarnation(QuorumNodeId peer, uint64 boot_nonce)
+{
+	(void) boot_nonce;
+	on_peer(peer);
+}
+
 /* After every act. */
 static void
 check_links(void)
@@ -369,7 +376,7 @@ start(void)
 {
 	static const PgqTransportHandler handler = {
 		.message = on_message,.connected = on_connected,.lost = on_peer,
-		.restarted = on_peer,.dead = on_peer,.disowned = on_peer
+		.incarnation = on_incarnation,.restarted = on_peer,.dead = on_peer,.disowned = on_peer
 	};
 	static const char secrets[] = "0123456789abcdef\nfedcba9876543210\n";
 	PgqReport	why;
