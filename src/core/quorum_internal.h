@@ -163,6 +163,7 @@ extern void quorum_on_invite_reply(QuorumNode *node, QuorumUpdate *update,
 
 /* A new leader stamps the set with its term. */
 extern void quorum_membership_restamp(QuorumNode *node);
+extern bool quorum_membership_restamped(const QuorumNode *node);
 extern void quorum_membership_tick(QuorumNode *node, QuorumUpdate *update);
 extern void quorum_membership_facts(QuorumNode *node);
 

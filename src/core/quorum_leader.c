@@ -487,11 +487,29 @@ quorum_leader_facts(QuorumNode *node, QuorumUpdate *update)
 	}
 }
 
+/* What the quorum holds of this term counts, and opens the gate (S6). */
+static void
+serve_what_is_held(QuorumNode *node, QuorumUpdate *update)
+{
+	QuorumSyncRule rule;
+	QuorumLsn	held;
+
+	quorum_current_rule(node, &rule);
+	held = held_by_quorum(node, &rule);
+	if (held > node->quorum_lsn)
+		node->quorum_lsn = held;
+	if (node->gate_open || node->transfer.target != QUORUM_NO_NODE ||
+		!quorum_lease_valid(node) || !node->facts.sync_ready || held < node->gate_lsn)
+		return;
+	node->gate_open = true;
+	node->opened = true;
+	quorum_emit_note(update, QUORUM_NOTE_GATE_OPEN, node->hard.term, QUORUM_NO_NODE, 0);
+	broadcast_heartbeat(node, update);
+}
+
 void
 quorum_leader_tick(QuorumNode *node, QuorumUpdate *update)
 {
-	QuorumSyncRule rule;
-
 	if (node->role != QUORUM_ROLE_LEADER)
 		return;
 	quorum_lease_renew(node);
@@ -511,27 +529,10 @@ quorum_leader_tick(QuorumNode *node, QuorumUpdate *update)
 		quorum_step_down(node, update, QUORUM_LOSS_FACTS, QUORUM_RESIGN_PROMOTION);
 		return;
 	}
-	if (node->promoted)
-	{
-		QuorumLsn	held;
-
-		quorum_current_rule(node, &rule);
-		held = held_by_quorum(node, &rule);
-		if (held > node->quorum_lsn)
-			node->quorum_lsn = held;
-
-		/* S6: nobody is served before a record of this term is held by the quorum. */
-		if (!node->gate_open && node->transfer.target == QUORUM_NO_NODE &&
-			quorum_lease_valid(node) && node->facts.sync_ready && held >= node->gate_lsn)
-		{
-			node->gate_open = true;
-			node->opened = true;
-			quorum_emit_note(update, QUORUM_NOTE_GATE_OPEN, node->hard.term, QUORUM_NO_NODE, 0);
-			broadcast_heartbeat(node, update);
-		}
-	}
 	quorum_syncset_tick(node, update);
 	quorum_membership_tick(node, update);
+	if (node->promoted && quorum_membership_restamped(node))
+		serve_what_is_held(node, update);
 	if (node->now.mono >= node->heartbeat_at)
 		broadcast_heartbeat(node, update);
 }

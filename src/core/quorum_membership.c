@@ -98,6 +98,17 @@ quorum_membership_restamp(QuorumNode *node)
 	quorum_set_publish(node, NULL, &same);
 }
 
+/*
+ * M10: is the set that a new leader found in force?  Its predecessor may have published it
+ * and reached nobody else: then the others still elect by the set before, which is unknown here.
+ */
+bool
+quorum_membership_restamped(const QuorumNode *node)
+{
+	return node->change.step != QUORUM_CHANGE_WAIT_SET ||
+		node->change.old.id.term == node->hard.term;
+}
+
 /* By how many of these voters is the current set stored? */
 static int
 stored_by(const QuorumNode *node, const QuorumMemberSet *voters)

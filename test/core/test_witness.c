@@ -178,6 +178,39 @@ going_on(void)
 			   "a strict node leaves nobody out (Y6)");
 }
 
+/*
+ * Its predecessor, or itself in an earlier term, has left node 2 out and died before anybody
+ * else stored that: node 2 and the witness would still elect node 2.
+ */
+static void
+unheard_of_set(void)
+{
+	QuorumMessage stored;
+
+	two_and_a_witness(2);
+	until_it_asks();
+	reply_to_round(3, QUORUM_MSG_PRE_VOTE_REPLY, 2);
+	reply_to_round(3, QUORUM_MSG_VOTE_REPLY, 2);
+	host.facts.phase = QUORUM_PHASE_PRIMARY;
+	host.facts.sync_ready = true;
+	host.facts.position = (QuorumWalPos) {2, 1090};
+	host.facts.newest_tli = 2;
+	host.facts.fence_term = 2;
+	stored = test_from(&host, 3, QUORUM_MSG_HEARTBEAT_ACK, 2);
+	stored.sent_at = host.now.boot;
+	stored.lease_us = LEASE;
+	stored.set_id.term = 1;
+	(void) test_message(&host, &stored);
+	(void) test_facts(&host);
+	test_claim(host.node.role == QUORUM_ROLE_LEADER && host.view.sync.need == 0 &&
+			   !host.node.gate_open && host.node.quorum_lsn == 0,
+			   "a leader alone with its set shuts its gate (M10)");
+	stored = test_from(&host, 3, QUORUM_MSG_STATUS, 2);
+	(void) test_message(&host, &stored);
+	test_claim(host.node.gate_open && host.node.quorum_lsn == 1090,
+			   "until a majority stores it");
+}
+
 /* Two connections break at one instant: both are looked into, one a step. */
 static void
 doubts(void)
@@ -248,6 +281,7 @@ main(void)
 	left_out();
 	winning();
 	going_on();
+	unheard_of_set();
 	doubts();
 	who_was_removed();
 	no_circles();
