@@ -256,7 +256,7 @@ sub command_of
 
 	return $self->program('unit', $word) if $kind eq 'unit';
 	return ($self->program('scenario'), "test/scenarios/$word.txt") if $kind eq 'scenario';
-	return ($self->program('sim'), '--jobs', 2, '--seeds', number_of($kill, 'seeds', 2000), '--base', number_of($kill, 'base', 1), @break)
+	return ($self->program('sim'), '--jobs', $self->{changed} || defined $break ? 1 : 2, '--seeds', number_of($kill, 'seeds', 2000), '--base', number_of($kill, 'base', 1), @break)
 	  if $kind eq 'sim';
 	return ($self->program('model'), map({ ('--set', $_) } grep { !/^break=/ } @{ $kill->{words} }), @break,
 		'--set', 'seconds=' . ($self->{changed} || $break ? 600 : 5)) if $kind eq 'model';

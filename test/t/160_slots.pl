@@ -118,6 +118,7 @@ is($cluster->ask($leader, "SELECT wal_status FROM pg_replication_slots WHERE slo
 
 # ---- and comes back --------------------------------------------------------------
 
+my $back = $cluster->log_size($late);
 $cluster->start($late);
 $cluster->wait_until('the reason', sub {
 	return ($cluster->ask($late, 'SELECT reason FROM quorum.status') // '') =~
@@ -133,6 +134,7 @@ $late->append_conf('postgresql.conf', 'quorum.auto_clone = on');
 $late->reload;
 $cluster->wait_for_followers($late);
 like(log_since($late, $from), qr/cloned and following/, 'auto_clone brings it back');
+is(scalar(() = log_since($late, $back) =~ /restarting in place/g), 1, '... in one restart: no rewind was tried that cannot help');
 is($cluster->ask($late, "SELECT node, detail FROM quorum.history WHERE event = 'cloned'"),
 	"$leader->{quorum_name}|nothing of its log was lost", '... and the history tells of it');
 $cluster->wait_until('WAL for it', sub { return member('wal_status') eq 'reserved' });
