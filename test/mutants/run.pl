@@ -19,6 +19,7 @@ use MutantList;
 use MutantSuites;
 use POSIX ();
 use QuorumNodes;
+use Socket ();
 use Storable ();
 use Time::HiRes qw(time);
 
@@ -79,11 +80,10 @@ if ($slow)
 	}
 }
 
-# Torture makes network namespaces: somebody stays root for it.
+# Torture makes network namespaces: somebody stays root for it, and is told where and what.
 sub root_for_torture
 {
 	return if $> != 0 || !grep { $_->{kind} eq 'torture' } @kills;
-	require IO::Socket;
 	socketpair(my $ours, my $theirs, Socket::AF_UNIX(), Socket::SOCK_STREAM(), Socket::PF_UNSPEC()) or die "socketpair: $!\n";
 	defined(my $pid = fork()) or die "fork: $!\n";
 	if ($pid)
@@ -94,11 +94,9 @@ sub root_for_torture
 	close $ours;
 	while (defined(my $line = <$theirs>))
 	{
-		chomp $line;
-		my ($tree, $bindir, $seed, $minutes) = split /\t/, $line;
-		my $out = `perl '$tree/test/fault/torture.pl' --bindir '$bindir' --client '$tree/build/fault/client' --seed $seed --minutes $minutes 2>&1`;
-		my $status = $? >> 8;
-		syswrite($theirs, pack('NN', $status, length $out) . $out);
+		my ($tree, @words) = map { "'$_'" } split /\s/, $line;
+		my $said = `cd $tree && make -s --no-print-directory torture-run @words 2>&1`;
+		syswrite($theirs, pack('NN', $? >> 8, length $said) . $said);
 	}
 	POSIX::_exit(0);
 }
@@ -119,7 +117,7 @@ mkdir "$workspace/tree";
 rename "$workspace/$_", "$workspace/tree/$_" for qw(src test control sql expected docs Makefile);
 
 my %place = (tree => "$workspace/tree", objects => "$workspace/objects", logs => $logs, make => $ENV{MAKE} || 'make',
-	pg => $slow ? \%pg : undef, torture => $root ? "$workspace/torture" : undef);
+	pg => $slow ? \%pg : undef, root => $root, lock => "$workspace/torture.lock");
 MutantSuites->new(%place, dir => $workspace)->build_shared(@kills);
 
 # ---- the work, in several processes -------------------------------------------------------
