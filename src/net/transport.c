@@ -77,6 +77,8 @@ incoming_is_up(PgqLink *link, uint64 now)
 	PgqPeer    *peer;
 
 	link->phase = PGQ_LINK_UP;
+	if (link->who.member)
+		pgq_transport->handler.incarnation(id, link->who.boot_nonce);
 	lose_older_links(link, restarted, now);
 	peer = pgq_peer_find(id);
 	if (peer != NULL)
@@ -94,6 +96,8 @@ outgoing_is_up(PgqPeer *peer, uint64 now)
 	QuorumNodeId id = peer->member.id;
 
 	pgq_transport->called = true;
+	if (peer->link.who.member)
+		pgq_transport->handler.incarnation(id, peer->link.who.boot_nonce);
 	if (peer->link.who.member && pgq_boot_note(id, peer->link.who.boot_nonce, now))
 		pgq_transport->handler.restarted(id);
 	peer = pgq_peer_find(id);

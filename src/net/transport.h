@@ -17,6 +17,7 @@ typedef struct PgqTransportHandler
 	void		(*message) (const QuorumMessage *message);
 	void		(*connected) (QuorumNodeId peer);	/* our connection to peer is authenticated */
 	void		(*lost) (QuorumNodeId peer);	/* a connection from or to peer broke */
+	void		(*incarnation) (QuorumNodeId peer, uint64 boot_nonce);	/* that answers now */
 	void		(*restarted) (QuorumNodeId peer);	/* peer said hello with another boot nonce */
 	void		(*dead) (QuorumNodeId peer);	/* outcome of a probe: both ports refused */
 	void		(*disowned) (QuorumNodeId peer);	/* peer says that this node has left */

@@ -26,6 +26,7 @@ static const uint8 magic[PGQ_MAGIC_SIZE] = {'p', 'g', 'q', 'u', 'o', 'r', 'u', '
 static const char label_hello[] = "pg_quorum hello";
 static const char label_welcome[] = "pg_quorum welcome";
 static const char label_session[] = "pg_quorum session";
+static const char label_stream[] = "pg_quorum stream";
 
 static pg_hmac_ctx *mac_context;
 
@@ -281,6 +282,32 @@ pgq_session_key(uint8 *key, const PgqNonces *nonces, QuorumNodeId dialler,
 
 	put_uint(put_uint(ids, dialler, 4), target, 4);
 	return secret_mac(key, secrets, secret, label_session, nonces, ids, sizeof(ids));
+}
+
+bool
+pgq_stream_mac(uint8 *mac, const PgqStreamClaim *claim, const PgqSecrets *secrets, int secret)
+{
+	uint8		bytes[8 + 4 + 4 + 8 + 8 + 8];
+	uint8	   *to = put_uint(bytes, claim->system_identifier, 8);
+
+	to = put_uint(to, claim->from, 4);
+	to = put_uint(to, claim->to, 4);
+	to = put_uint(to, claim->from_boot, 8);
+	to = put_uint(to, claim->to_boot, 8);
+	to = put_uint(to, claim->count, 8);
+	Assert(to - bytes == sizeof(bytes));
+	return secret_mac(mac, secrets, secret, label_stream, NULL, bytes, to - bytes);
+}
+
+bool
+pgq_stream_verify(const uint8 *mac, const PgqStreamClaim *claim, const PgqSecrets *secrets)
+{
+	uint8		good[PGQ_MAC_SIZE];
+
+	for (int i = 0; i < secrets->count; i++)
+		if (pgq_stream_mac(good, claim, secrets, i) && same_mac(mac, good))
+			return true;
+	return false;
 }
 
 /* ---- handshake ---------------------------------------------------------- */

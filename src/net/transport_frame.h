@@ -122,6 +122,27 @@ extern bool pgq_welcome_verify(const uint8 *bytes, const PgqNonces *nonces,
 extern bool pgq_session_key(uint8 *key, const PgqNonces *nonces, QuorumNodeId dialler,
 							QuorumNodeId target, const PgqSecrets *secrets, int secret);
 
+/*
+ * What a member proves when it asks a leader for its log: which incarnation of which node
+ * asks which incarnation of which other one, and for which time.
+ */
+typedef struct PgqStreamClaim
+{
+	uint64		system_identifier;
+	QuorumNodeId from;
+	QuorumNodeId to;
+	uint64		from_boot;
+	uint64		to_boot;
+	uint64		count;			/* proofs made by this incarnation of the node, this one included */
+} PgqStreamClaim;
+
+extern bool pgq_stream_mac(uint8 *mac, const PgqStreamClaim *claim, const PgqSecrets *secrets,
+						   int secret);
+
+/* Was mac made with one of the secrets? */
+extern bool pgq_stream_verify(const uint8 *mac, const PgqStreamClaim *claim,
+							  const PgqSecrets *secrets);
+
 /* Whole size of the frame that starts with these four bytes; 0 = no frame does. */
 extern size_t pgq_frame_size(const uint8 *bytes);
 

@@ -24,11 +24,14 @@
 #include "follow.h"
 #include "guc.h"
 #include "promote.h"
+#include "proof.h"
 #include "slots.h"
 #include "stream.h"
 #include "timeline.h"
 
 #define MISSING_RETRY_US	(10 * UINT64CONST(1000000))
+
+#define OPTIONS_SIZE		2048
 
 /* Looks, a second apart at most, that find no worker before the server starts anew. */
 #define WORKER_MISSING_MAX	3
@@ -39,6 +42,7 @@ static void follow_log_hook(ErrorData *edata);
 static bool names_segment(const char *text);
 static void follow_report_missing_wal(void);
 static bool follow_find_leader(const QuorumView *view, QuorumMember *leader);
+static char *follow_conninfo(const QuorumMember *leader);
 static void follow_append_option(StringInfo text, const char *keyword, const char *value);
 
 void
@@ -210,9 +214,12 @@ follow_append_option(StringInfo text, const char *keyword, const char *value)
 	appendStringInfoChar(text, '\'');
 }
 
-/* The last of two equal keywords counts: first what users may change, last what they may not. */
-char *
-pgq_follow_conninfo(const QuorumMember *leader)
+/*
+ * The last of two equal keywords counts: first what users may change, last what they may not.
+ * NULL when quorum.conninfo cannot be used.
+ */
+static char *
+follow_conninfo(const QuorumMember *leader)
 {
 	StringInfoData text;
 	char		number[16];
@@ -236,6 +243,32 @@ pgq_follow_conninfo(const QuorumMember *leader)
 	return text.data;
 }
 
+/* K1: whose stream it is, is shown once more for each connection. */
+char *
+pgq_follow_stream_conninfo(const QuorumMember *leader, char **why)
+{
+	StringInfoData text;
+	char		proof[PGQ_PROOF_SIZE];
+	char		options[OPTIONS_SIZE];
+	size_t		used;
+	const char *missing = "\"quorum.conninfo\" must be a list of keywords and values";
+	char	   *conninfo = follow_conninfo(leader);
+
+	if (conninfo == NULL || !pgq_proof_make(leader->id, proof, &missing))
+	{
+		*why = pstrdup(missing);
+		return NULL;
+	}
+	pgq_conninfo_get(conninfo, "options", options, sizeof(options));
+	used = strlen(options);
+	snprintf(options + used, sizeof(options) - used, "%s%s", used > 0 ? " " : "", proof);
+	initStringInfo(&text);
+	appendStringInfoString(&text, conninfo);
+	follow_append_option(&text, "options", options);
+	pfree(conninfo);
+	return text.data;
+}
+
 /* Not a stream: what it says of the leader's slots is checked by PostgreSQL against our log. */
 char *
 pgq_follow_database_conninfo(const char *appname)
@@ -248,7 +281,7 @@ pgq_follow_database_conninfo(const char *appname)
 
 	if (!pgq_shmem_copy_view(&view) || !follow_find_leader(&view, &leader))
 		return NULL;
-	options = pgq_follow_conninfo(&leader);
+	options = follow_conninfo(&leader);
 	if (options == NULL)
 		return NULL;
 	pgq_conninfo_get(pgq_conninfo, "dbname", database, sizeof(database));

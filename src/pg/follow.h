@@ -25,8 +25,8 @@ extern void pgq_follow_report_process(pid_t pid, Latch *latch);
 /* The first line of why a connection failed. */
 extern void pgq_follow_report_failure(const char *err);
 
-/* palloc'd connection string for a leader; NULL when quorum.conninfo cannot be used. */
-extern char *pgq_follow_conninfo(const QuorumMember *leader);
+/* palloc'd connection string for the stream of a leader; NULL and a palloc'd reason. */
+extern char *pgq_follow_stream_conninfo(const QuorumMember *leader, char **why);
 
 /*
  * The timeline that recovery aims at although no record of it has arrived, for a log

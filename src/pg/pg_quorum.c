@@ -12,6 +12,7 @@
 #include "fence.h"
 #include "guc.h"
 #include "promote.h"
+#include "proof.h"
 #include "read_level.h"
 #include "restart.h"
 #include "rewind.h"
@@ -41,6 +42,7 @@ _PG_init(void)
 	}
 	pgq_read_level_init();		/* before the prefix of the settings is reserved */
 	pgq_commit_level_init();
+	pgq_proof_init();
 	pgq_guc_init(true);
 	pgq_shmem_init();
 	if (!IsPostmasterEnvironment || IsBinaryUpgrade)

@@ -93,6 +93,17 @@ typedef struct PgqTransportCounters
 	pg_atomic_uint64 timeouts;	/* handshakes that took too long */
 } PgqTransportCounters;
 
+/* The running incarnation of another member, and the stream that proved to be its (proof.c). */
+typedef struct PgqIncarnation
+{
+	QuorumNodeId id;			/* 0 = free */
+	uint64		boot_nonce;
+	uint64		last_count;		/* of the last proof that was accepted: none is good twice */
+	pg_atomic_uint64 owner;		/* id << 32 | pid of that walsender; 0 = none.  No lock */
+} PgqIncarnation;
+
+#define PGQ_INCARNATIONS	32	/* more than members */
+
 typedef enum PgqRestartMode
 {
 	PGQ_RESTART_NONE,
@@ -126,6 +137,8 @@ typedef struct PgqShared
 	pg_atomic_uint32 confirm_wanted;	/* backend -> worker: somebody waits for these two */
 	ConditionVariable read_confirmed;	/* one of them has moved */
 
+	pg_atomic_uint64 proofs_made;	/* by walreceivers since boot */
+
 	/* startup process and walreceiver -> worker */
 	pg_atomic_uint32 local_wal_read;	/* R5: first connect since boot has happened */
 	pg_atomic_uint32 restart_mode;	/* PgqRestartMode, read by the postmaster when it exits */
@@ -142,6 +155,7 @@ typedef struct PgqShared
 	QuorumView	view;			/* leader, members, positions: see quorum_view() */
 	QuorumSyncRule sync_rule;
 	int			sync_slot[QUORUM_MAX_NODES];	/* index of ids[i]'s member slot; -1 = none */
+	PgqIncarnation incarnations[PGQ_INCARNATIONS];
 	char		notice[QUORUM_REASON_SIZE]; /* why boot_membership is not PGQ_MEMBER, or what is
 											 * wrong now; empty = nothing */
 	/* SQL functions <-> worker; guarded by lock */

@@ -8,11 +8,14 @@
  * Rules:
  *	V2, R7	what member m holds is told by the one walsender that owns slot quorum_<m>;
  *			a slot has one owner, however many connections use the name
+ *	K1		and that walsender has proved to be the member's (proof.c)
  *	V11, R8	the rule switches for all backends with one change of rule_version, whatever
  *			the walsenders think of synchronous_standby_names
  *	S9		no slot, no walsender, no rule yet: not held
  */
 #include "postgres.h"
+
+#include <signal.h>
 
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
@@ -25,6 +28,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "proof.h"
 #include "slots.h"
 
 #define SLOT_PREFIX			"quorum_"
@@ -50,6 +54,7 @@ typedef struct RuleCopy
 	QuorumSyncRule rule;
 	int			slot[QUORUM_MAX_NODES];
 	int			walsnd[QUORUM_MAX_NODES];	/* where the owner was found last */
+	int			proof[QUORUM_MAX_NODES];	/* likewise that it proved to be the member's */
 	char		name[QUORUM_MAX_NODES][NAMEDATALEN];
 } RuleCopy;
 
@@ -57,6 +62,9 @@ static RuleCopy copy;
 
 static bool slots_are_restored(const QuorumView *view);
 static void keep_member_slot(const QuorumView *view, const QuorumMemberView *member);
+static void end_impostors(const QuorumView *view);
+static bool proved_to_be_any(const QuorumView *view, pid_t pid);
+static bool owns_member_slot(const QuorumView *view, pid_t pid);
 static void drop_foreign_slots(const QuorumView *view);
 static bool needs_slot(const QuorumView *view, QuorumNodeId id);
 static XLogRecPtr safe_restart_lsn(const QuorumView *view, const QuorumMemberView *member);
@@ -94,6 +102,7 @@ pgq_slots_keep(const QuorumView *view)
 		return;
 	next_look = now + LOOK_INTERVAL_US;
 	seen_set = view->set_id;
+	end_impostors(view);
 
 	for (int i = 0; i < view->member_count; i++)
 	{
@@ -115,6 +124,81 @@ slots_are_restored(const QuorumView *view)
 		view->phase != QUORUM_PHASE_STARTING &&
 		max_replication_slots > 0 &&
 		!XLogRecPtrIsInvalid(GetRedoRecPtr());
+}
+
+/*
+ * K3: the slot of a member that is down can be taken by anybody who may connect for
+ * replication, and a name can be taken after the connection was made.  Neither counts
+ * (held_by), but the one keeps the member out, and the other ends PostgreSQL's own wait.
+ */
+static void
+end_impostors(const QuorumView *view)
+{
+	for (int i = 0; i < max_wal_senders; i++)
+	{
+		WalSnd	   *walsnd = &WalSndCtl->walsnds[i];
+		pid_t		pid;
+		bool		is_sync;
+
+		SpinLockAcquire(&walsnd->mutex);
+		pid = walsnd->pid;
+		is_sync = walsnd->sync_standby_priority > 0;
+		SpinLockRelease(&walsnd->mutex);
+		if (pid == 0 || proved_to_be_any(view, pid) ||
+			!(is_sync || owns_member_slot(view, pid)))
+			continue;
+		ereport(LOG,
+				(errmsg("ending walsender %d: it streams in the name of a member and did not prove to be it",
+						(int) pid)));
+		(void) kill(pid, SIGTERM);
+	}
+}
+
+static bool
+proved_to_be_any(const QuorumView *view, pid_t pid)
+{
+	int			hint = 0;
+
+	for (int i = 0; i < view->member_count; i++)
+		if (pgq_proof_is_owner(view->members[i].member.id, pid, &hint))
+			return true;
+	return false;
+}
+
+static bool
+owns_member_slot(const QuorumView *view, pid_t pid)
+{
+	bool		owns = false;
+
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	for (int i = 0; i < view->member_count && !owns; i++)
+	{
+		char		name[NAMEDATALEN];
+		ReplicationSlot *slot;
+
+		pgq_slot_name(view->members[i].member.id, name);
+		slot = SearchNamedReplicationSlot(name, false);
+		owns = slot != NULL && slot_owner(slot, name) == pid;
+	}
+	LWLockRelease(ReplicationSlotControlLock);
+	return owns;
+}
+
+bool
+pgq_slots_in_wrong_hands(QuorumNodeId id)
+{
+	char		name[NAMEDATALEN];
+	ReplicationSlot *slot;
+	pid_t		owner = 0;
+	int			hint = 0;
+
+	pgq_slot_name(id, name);
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	slot = SearchNamedReplicationSlot(name, false);
+	if (slot != NULL)
+		owner = slot_owner(slot, name);
+	LWLockRelease(ReplicationSlotControlLock);
+	return owner != 0 && !pgq_proof_is_owner(id, owner, &hint);
 }
 
 /* Create it, or move what an idle one reserves; an active one moves by itself. */
@@ -417,7 +501,7 @@ refresh_copy(void)
 	for (int i = 0; i < copy.rule.count; i++)
 	{
 		pgq_slot_name(copy.rule.ids[i], copy.name[i]);
-		copy.walsnd[i] = 0;
+		copy.walsnd[i] = copy.proof[i] = 0;
 	}
 }
 
@@ -444,6 +528,7 @@ held_by(int i)
 
 	owner = slot_owner(slot, copy.name[i]);
 	if (owner == 0 ||
+		!pgq_proof_is_owner(copy.rule.ids[i], owner, &copy.proof[i]) ||
 		!walsender_flush(i, owner, &flush) ||
 		slot_owner(slot, copy.name[i]) != owner)
 		return InvalidXLogRecPtr;

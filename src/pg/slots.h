@@ -46,6 +46,9 @@ extern const char *pgq_slots_wal_name(PgqWalState state);
 /* From the worker: log and history name a member before its WAL goes, and when it is gone. */
 extern void pgq_slots_warn(const QuorumView *view);
 
+/* Does a stream hold the slot of this member without having proved to be the member's? */
+extern bool pgq_slots_in_wrong_hands(QuorumNodeId id);
+
 /* From the worker, after rule or slots changed: publish rule and slot indexes for the backends. */
 extern void pgq_slots_publish_rule(const QuorumSyncRule *rule);
 

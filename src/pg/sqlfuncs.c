@@ -364,7 +364,9 @@ pgq_get_stream(PG_FUNCTION_ARGS)
 	}
 
 	member = member_of_slot(view, slot);
-	if (member != NULL)
+	if (member != NULL && pgq_slots_in_wrong_hands(member->member.id))
+		why_not = "did not prove to be this member";
+	else if (member != NULL)
 		why_not = pgq_reason_not_counted(view, member, state);
 	else if (member_of_slot(view, name) != NULL)
 		why_not = "uses the name of a member, but not its slot";

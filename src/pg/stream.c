@@ -161,12 +161,9 @@ stream_connect(PGQ_WALRCV_CONNECT_PARAMS)
 			return NULL;
 		}
 
-		text = pgq_follow_conninfo(&leader);
+		text = pgq_follow_stream_conninfo(&leader, err);
 		if (text == NULL)
-		{
-			*err = pstrdup("\"quorum.conninfo\" must be a list of keywords and values");
 			return NULL;
-		}
 
 		stream_limit(CONNECT_LIMIT_MS);
 		conn = (real_functions->walrcv_connect) (PGQ_WALRCV_CONNECT_ARGS(text));

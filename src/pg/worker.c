@@ -28,6 +28,7 @@
 #include "engine.h"
 #include "guc.h"
 #include "join.h"
+#include "proof.h"
 #include "state.h"
 #include "worker.h"
 
@@ -120,6 +121,13 @@ on_lost(QuorumNodeId peer)
 	pgq_engine_peer(QUORUM_EVENT_PEER_LOST, peer);
 }
 
+/* Before anything this incarnation says is believed: whom it then follows knows it. */
+static void
+on_incarnation(QuorumNodeId peer, uint64 boot_nonce)
+{
+	pgq_proof_note_incarnation(peer, boot_nonce);
+}
+
 static void
 on_restarted(QuorumNodeId peer)
 {
@@ -160,7 +168,7 @@ on_message(const QuorumMessage *message)
 }
 
 static const PgqTransportHandler handler = {
-	on_message, on_connected, on_lost, on_restarted, on_dead, on_disowned
+	on_message, on_connected, on_lost, on_incarnation, on_restarted, on_dead, on_disowned
 };
 
 /* Read the state, open the port, start the core if this server is a member. */

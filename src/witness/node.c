@@ -272,6 +272,14 @@ on_lost(QuorumNodeId peer)
 	drive_peer(QUORUM_EVENT_PEER_LOST, peer);
 }
 
+/* Nobody streams from a witness. */
+static void
+on_incarnation(QuorumNodeId peer, uint64 boot_nonce)
+{
+	(void) peer;
+	(void) boot_nonce;
+}
+
 static void
 on_restarted(QuorumNodeId peer)
 {
@@ -298,7 +306,7 @@ on_disowned(QuorumNodeId peer)
 }
 
 static const PgqTransportHandler handler = {
-	on_message, on_connected, on_lost, on_restarted, on_dead, on_disowned
+	on_message, on_connected, on_lost, on_incarnation, on_restarted, on_dead, on_disowned
 };
 
 /* ---- its life --------------------------------------------------------------------------- */
