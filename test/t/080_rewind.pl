@@ -264,7 +264,9 @@ SKIP:
 
 	# Half rewound data are not started, and say what they need.
 	$half->append_conf('postgresql.conf', "quorum.auto_clone = off\n");
-	is($half->start(fail_ok => 1), 0, 'without auto_clone half rewound data are not started');
+	# pg_ctl of 18 may take the end of this start for that of a recovery target, and be content.
+	PostgreSQL::Test::Utils::system_log('pg_ctl', '-w', '-D', $half->data_dir, '-l', $half->logfile, 'start');
+	ok(!-e $half->data_dir . '/postmaster.pid', 'without auto_clone half rewound data are not started');
 	like(log_since($half, $from), qr/FATAL:  quorum: this data directory cannot be started: needs a clone: the rewind was interrupted, then n\d became the leader of term \d+; quorum.auto_clone is off/,
 		'... and say what they need, and why');
 	$half->append_conf('postgresql.conf', "quorum.auto_clone = on\n");
