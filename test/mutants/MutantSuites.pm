@@ -311,7 +311,7 @@ sub judge
 	$self->keep($kill, @lines);
 	($sign) = grep { is_sign($_, $says) } @lines if defined $says;
 	return ('dies', $seconds, $sign) if defined $sign && (!defined $status || $status != 0);
-	my ($last) = reverse grep { /not ok|in vain|BROKEN|SAFETY|LIVENESS|assert|Bail|died|exit/i } @lines;
+	my ($last) = grep { /^\s*not ok|in vain|^BROKEN|SAFETY|LIVENESS|CRASH|^Bail/ } @lines;
 	$last //= $lines[-1] // 'said nothing';
 	return ('fails', $seconds, 'no end') if !defined $status;
 	return ('passes', $seconds, $last) if $status == 0 || ($kill->{kind} eq 'model' && $status == 2);
