@@ -34,3 +34,14 @@ pgq_now_wall(void)
 {
 	return now_of(CLOCK_REALTIME);
 }
+
+QuorumInstant
+pgq_now(void)
+{
+	QuorumInstant now;
+
+	now.mono = (QuorumTime) pgq_now_mono();
+	now.boot = (QuorumTime) pgq_now_boot();
+	now.wall = (QuorumTime) pgq_now_wall();
+	return now;
+}

@@ -33,6 +33,9 @@ typedef struct PgqIdentity
 	uint64		boot_nonce;
 } PgqIdentity;
 
+/* A member's, but for the boot nonce, which is of the program. */
+extern void pgq_identity_set(PgqIdentity *identity, const QuorumHardState *hard);
+
 /*
  * Listen and get ready.  False and a report when the secret file cannot be used or
  * the address cannot be bound.  secret: up to two accepted secrets, the first is used

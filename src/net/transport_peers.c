@@ -22,6 +22,16 @@ pgq_peer_find(QuorumNodeId id)
 
 /* ---- identities --------------------------------------------------------- */
 
+void
+pgq_identity_set(PgqIdentity *identity, const QuorumHardState *hard)
+{
+	identity->member = true;
+	identity->node_id = hard->node_id;
+	memcpy(identity->cluster_id, hard->cluster_id, QUORUM_UUID_SIZE);
+	memcpy(identity->uuid, hard->uuid, QUORUM_UUID_SIZE);
+	identity->system_identifier = hard->system_identifier;
+}
+
 bool
 pgq_is_zero_uuid(const uint8 *uuid)
 {

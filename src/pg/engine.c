@@ -103,23 +103,9 @@ void
 pgq_engine_identity(PgqIdentity *identity)
 {
 	memset(identity, 0, sizeof(*identity));
+	pgq_identity_set(identity, &node.hard);
 	identity->member = running;
-	identity->node_id = node.hard.node_id;
-	memcpy(identity->cluster_id, node.hard.cluster_id, QUORUM_UUID_SIZE);
-	memcpy(identity->uuid, node.hard.uuid, QUORUM_UUID_SIZE);
-	identity->system_identifier = node.hard.system_identifier;
 	identity->boot_nonce = pgq_shared->boot_nonce;
-}
-
-static QuorumInstant
-instant(void)
-{
-	QuorumInstant now;
-
-	now.mono = (QuorumTime) pgq_now_mono();
-	now.boot = (QuorumTime) pgq_now_boot();
-	now.wall = (QuorumTime) pgq_now_wall();
-	return now;
 }
 
 /* ---- the driver's callbacks, in the order quorum_drive calls them --------- */
@@ -179,7 +165,7 @@ driver_read_facts(void *arg, QuorumEvent *facts)
 {
 	(void) arg;
 	facts->type = QUORUM_EVENT_FACTS;
-	facts->now = instant();
+	facts->now = pgq_now();
 	if (hold_wanted)
 		(void) pgq_walhold_take();
 	pgq_facts_read(&facts->u.facts);
@@ -465,7 +451,7 @@ void
 pgq_engine_message(const QuorumMessage *message)
 {
 	event.type = QUORUM_EVENT_MESSAGE;
-	event.now = instant();
+	event.now = pgq_now();
 	event.u.message = *message;
 	drive();
 }
@@ -474,7 +460,7 @@ void
 pgq_engine_peer(QuorumEventType type, QuorumNodeId peer)
 {
 	event.type = type;
-	event.now = instant();
+	event.now = pgq_now();
 	event.peer = peer;
 	drive();
 }
@@ -492,7 +478,7 @@ void
 pgq_engine_closing(QuorumClosing closing)
 {
 	event.type = QUORUM_EVENT_CLOSING;
-	event.now = instant();
+	event.now = pgq_now();
 	event.closing = closing;
 	drive();
 	running = false;
@@ -502,7 +488,7 @@ void
 pgq_engine_admin(const QuorumAdmin *admin)
 {
 	event.type = QUORUM_EVENT_ADMIN;
-	event.now = instant();
+	event.now = pgq_now();
 	event.u.admin = *admin;
 	drive();
 }
@@ -513,7 +499,7 @@ pgq_engine_tick(void)
 	if (!running || (QuorumTime) pgq_now_mono() < quorum_next_deadline(&node))
 		return;
 	event.type = QUORUM_EVENT_TICK;
-	event.now = instant();
+	event.now = pgq_now();
 	drive();
 }
 
@@ -523,7 +509,7 @@ pgq_engine_confirm(void)
 	if (!running || !pgq_read_level_wanted())
 		return;
 	event.type = QUORUM_EVENT_CONFIRM;
-	event.now = instant();
+	event.now = pgq_now();
 	drive();
 }
 
@@ -543,7 +529,7 @@ pgq_engine_start(const QuorumHardState *hard, bool bootstrapped)
 	config.bootstrapped = bootstrapped;
 	if (!pg_strong_random(&seed, sizeof(seed)))
 		elog(FATAL, "could not get random numbers");
-	quorum_init(&node, &config, hard, seed, instant());
+	quorum_init(&node, &config, hard, seed, pgq_now());
 	memset(&dialled_set, 0, sizeof(dialled_set));
 	published_rule.need = -1;
 	running = true;

@@ -202,15 +202,10 @@ start(void)
 	if (!pgq_guc_split_address(pgq_address, host, &port))
 		elog(FATAL, "quorum.address became invalid");
 	memset(&identity, 0, sizeof(identity));
+	if (membership == PGQ_MEMBER)
+		pgq_identity_set(&identity, &hard);
 	identity.system_identifier = GetSystemIdentifier();
 	identity.boot_nonce = pgq_shared->boot_nonce;
-	if (membership == PGQ_MEMBER)
-	{
-		identity.member = true;
-		identity.node_id = hard.node_id;
-		memcpy(identity.cluster_id, hard.cluster_id, QUORUM_UUID_SIZE);
-		memcpy(identity.uuid, hard.uuid, QUORUM_UUID_SIZE);
-	}
 	if (!pgq_transport_start(&identity, host, port, pgq_secret_file, &handler, &failure))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),

@@ -35,29 +35,13 @@ quorum_assert_failed(const char *condition, const char *file, int line)
 	exit(EXIT_DEGRADED);
 }
 
-static QuorumInstant
-instant(void)
-{
-	QuorumInstant now;
-
-	now.mono = (QuorumTime) pgq_now_mono();
-	now.boot = (QuorumTime) pgq_now_boot();
-	now.wall = (QuorumTime) pgq_now_wall();
-	return now;
-}
-
 static void
 identify(PgqIdentity *identity)
 {
 	memset(identity, 0, sizeof(*identity));
-	identity->member = running;
 	identity->boot_nonce = boot_nonce;
-	if (!running)
-		return;
-	identity->node_id = node.hard.node_id;
-	memcpy(identity->cluster_id, node.hard.cluster_id, QUORUM_UUID_SIZE);
-	memcpy(identity->uuid, node.hard.uuid, QUORUM_UUID_SIZE);
-	identity->system_identifier = node.hard.system_identifier;
+	if (running)
+		pgq_identity_set(identity, &node.hard);
 }
 
 /* ---- the driver's callbacks, in the order quorum_drive calls them ----------------------- */
@@ -78,7 +62,7 @@ driver_read_facts(void *arg, QuorumEvent *facts)
 	(void) arg;
 	memset(facts, 0, sizeof(*facts));
 	facts->type = QUORUM_EVENT_FACTS;
-	facts->now = instant();
+	facts->now = pgq_now();
 	facts->u.facts.phase = QUORUM_PHASE_STANDBY;
 	facts->u.facts.fence_term = fence_term;
 	facts->u.facts.sync_ready = true;
@@ -175,7 +159,7 @@ static void
 drive_peer(QuorumEventType type, QuorumNodeId peer)
 {
 	event.type = type;
-	event.now = instant();
+	event.now = pgq_now();
 	event.peer = peer;
 	drive();
 }
@@ -194,7 +178,7 @@ take_part(const QuorumHardState *hard)
 		pg_fatal("could not get random numbers");
 	fence_term = hard->term;
 	memset(&dialled_set, 0, sizeof(dialled_set));
-	quorum_init(&node, &config, hard, seed, instant());
+	quorum_init(&node, &config, hard, seed, pgq_now());
 	running = true;
 	drive_facts();
 }
@@ -206,7 +190,7 @@ static void
 leave(void)
 {
 	event.type = QUORUM_EVENT_CLOSING;
-	event.now = instant();
+	event.now = pgq_now();
 	event.closing = QUORUM_CLOSING_SHUTDOWN;
 	drive();
 	running = false;
@@ -252,7 +236,7 @@ on_message(const QuorumMessage *message)
 		return;
 	}
 	event.type = QUORUM_EVENT_MESSAGE;
-	event.now = instant();
+	event.now = pgq_now();
 	event.u.message = *message;
 	drive();
 }
@@ -355,13 +339,7 @@ witness_node_start(const WitnessSettings *initial)
 	memset(&identity, 0, sizeof(identity));
 	identity.boot_nonce = boot_nonce;
 	if (membership == PGQ_MEMBER)
-	{
-		identity.member = true;
-		identity.node_id = hard.node_id;
-		memcpy(identity.cluster_id, hard.cluster_id, QUORUM_UUID_SIZE);
-		memcpy(identity.uuid, hard.uuid, QUORUM_UUID_SIZE);
-		identity.system_identifier = hard.system_identifier;
-	}
+		pgq_identity_set(&identity, &hard);
 	if (!pgq_transport_start(&identity, settings.host, (uint16) settings.port,
 							 settings.secret_file, &handler, &report))
 	{
@@ -387,7 +365,7 @@ witness_node_wait(void)
 	if (running && (QuorumTime) pgq_now_mono() >= quorum_next_deadline(&node))
 	{
 		event.type = QUORUM_EVENT_TICK;
-		event.now = instant();
+		event.now = pgq_now();
 		drive();
 	}
 	return failed ? -1 : seen;
