@@ -77,6 +77,15 @@ pgq_resume(PG_FUNCTION_ARGS)
 
 /* ---- a member becomes something else --------------------------------------------------- */
 
+/* The core gives up first, and says why. */
+static void
+change_member(PgqRequest *request, const char *name, int64 timeout_us)
+{
+	strlcpy(request->name, name, sizeof(request->name));
+	request->limit_us = timeout_us;
+	(void) pgq_ask_worker(request, timeout_us + USECS_PER_SEC);
+}
+
 /* quorum.set_member_kind(name text, kind text, timeout interval) */
 Datum
 pgq_set_member_kind(PG_FUNCTION_ARGS)
@@ -113,9 +122,7 @@ pgq_set_member_kind(PG_FUNCTION_ARGS)
 	if (member->member.kind == QUORUM_VOTER && request.kind == QUORUM_LEARNER)
 		pgq_refuse_witnesses(view, 0, 1);
 
-	strlcpy(request.name, name, sizeof(request.name));
-	request.limit_us = timeout_us;
-	(void) pgq_ask_worker(&request, timeout_us + USECS_PER_SEC);
+	change_member(&request, name, timeout_us);
 	PG_RETURN_VOID();
 }
 
@@ -141,9 +148,7 @@ pgq_set_member_address(PG_FUNCTION_ARGS)
 						 "the new leader.")));
 	pgq_refuse_same_address(view, &request, member->member.id);
 
-	strlcpy(request.name, name, sizeof(request.name));
-	request.limit_us = timeout_us;
-	(void) pgq_ask_worker(&request, timeout_us + USECS_PER_SEC);
+	change_member(&request, name, timeout_us);
 	PG_RETURN_VOID();
 }
 
