@@ -76,16 +76,7 @@ for my $fault ('kill_postmaster', 'kill_all')
 		"$fault: the old leader is a standby");
 	ok(!defined $cluster->ask($leader, 'INSERT INTO t VALUES (-1)'),
 		"$fault: the old leader takes no write");
-	if ($cluster->wait_until('the old leader follows or says that it needs a rewind', sub {
-			my $needs = $cluster->ask($leader, 'SELECT needs_rewind FROM quorum.status');
-			return 1 if defined $needs && $needs eq 't';
-			my $counted = $cluster->ask($new, "SELECT count(*) FROM quorum.replication "
-				. "WHERE node = '$leader->{quorum_name}' AND counted");
-			return defined $counted && $counted eq '1';
-		}))
-	{
-		pass("$fault: the old leader follows, or says that it needs a rewind");
-	}
+	ok($cluster->wait_for_followers($leader), "$fault: the old leader follows");
 	$leader = $new;
 }
 
