@@ -56,6 +56,7 @@ found('vanished', 'on a standby', [ '0 10 unknown 0 1 3 list a:1:11', 's 20 30 o
 found('vanished', 'read by who failed later', [ '0 10 unknown 0 1 3 list a:1:11', '20 30 failed 0 1 3 list r:1:11' ]);
 found('vanished', 'another order', [ '0 10 ok 0 1 3 list a:1:11', '0 10 ok 0 1 3 list a:1:12', '0 10 ok 0 1 3 list r:1:12,11' ], lists => { 1 => [ 11, 12 ] });
 found('stale', 'acknowledged before the read began', [ '0 10 ok 0 1 3 list a:1:11', '20 30 ok 0 1 3 list r:1:' ], lists => { 1 => [11] });
+fine('acknowledged when the read began', [ '0 10 ok 0 1 3 list a:1:11', '10 30 ok 0 1 3 list r:1:' ], lists => { 1 => [11] });
 fine('a standby may be behind', [ '0 10 ok 0 1 3 list a:1:11', 's 20 30 ok 1 1 0 list r:1:' ], lists => { 1 => [11] });
 
 found('G0', 'two orders of writes', [ '0 90 ok 0 1 3 list a:1:11 a:2:21', '0 90 ok 0 1 3 list a:1:12 a:2:22' ], lists => { 1 => [ 11, 12 ], 2 => [ 22, 21 ] });
@@ -116,6 +117,11 @@ verdict('no', 'read before it was written', '0 9 R 5', '10 19 W 5');
 {
 	local $TortureRegister::steps_max = 20;
 	verdict('undecided', 'too many at once', (map { "0 99 W $_" } 1 .. 9), '100 109 R 10');
+	my $check = TortureCheck->new;
+	$check->parse($_) for (map { "0 99 ok 0 1 3 register W:1:$_" } 1 .. 9), '0 9 ok 0 1 3 register W:2:5';
+	$check->final(total => 0, registers => { 1 => 10, 2 => 5 });
+	$check->check;
+	is("$check->{undecided} of $check->{registers_judged}", '1 of 2', 'register: what is undecided is counted');
 }
 found('register', 'what is there in the end is not what was written', [ '0 9 ok 0 1 3 register W:1:5' ], registers => { 1 => 4 });
 found('register', 'nothing is there in the end', [ '0 9 ok 0 1 3 register W:1:5' ]);
@@ -171,6 +177,8 @@ sub of_terms
 }
 
 is(scalar(grep { TortureLog::parse($_) } @log), 6, 'log: every line that has a term or a vote is read');
+is_deeply(TortureLog::check_terms({ n2 => [ map { TortureLog::parse($_) } @log ] }, sub { die "@_\n" }), { 2 => [ 1795269131.493, 'n2' ] },
+	'log: when which gate was open');
 is(of_terms(n2 => \@log, n3 => ['1795269139.255 LOG:  quorum: elected leader of term 4']), '', 'nothing wrong: two leaders, one after the other');
 is(of_terms(n2 => \@log, n3 => ['1795269139.255 LOG:  quorum: gate open in term 2']), 'two leaders', 'two leaders: two gates in a term');
 is(of_terms(n2 => \@log, n1 => ['1795269139.255 LOG:  quorum: elected leader of term 4']), 'two leaders', 'two leaders: one says so of another one');
@@ -194,6 +202,7 @@ sub of_gates
 my @served = ('100 110 ok 0 1 3 bank sum:0', '300 310 ok 0 2 4 bank sum:0');
 is(of_gates({ 3 => 90, 4 => 290 }, @served), '', 'nothing wrong: one gate after the other');
 is(of_gates({ 3 => 90, 4 => 290 }, @served, '280 320 ok 0 1 3 bank sum:0'), '', 'nothing wrong: what began before may answer later');
+is(of_gates({ 3 => 90, 4 => 290 }, @served, '290 299 ok 0 1 3 bank sum:0'), '', 'nothing wrong: at the same instant');
 is(of_gates({ 3 => 90, 4 => 290 }, @served, '291 299 ok 0 1 3 bank sum:0'), 'gates overlap', 'gates overlap: by the log of the later leader');
 is(of_gates({ 3 => 90 }, @served, '311 320 ok 0 1 3 bank sum:0'), 'gates overlap', 'gates overlap: by what the later leader has answered');
 is(of_gates({ 3 => 90, 4 => 290 }, @served, '291 299 failed 0 1 3 bank sum:0', '291 299 unknown 0 1 3 bank sum:0'), '', 'nothing wrong: who is refused was not served');
@@ -250,12 +259,17 @@ is(TortureFiles::lsn(TortureFiles::end_of_wal($_->[0])), $_->[1], "WAL ends: $_-
   [ 'pg_waldump: error: could not find a valid record after 1/A000000', '1/A000000', 'nothing' ];
 ok(!eval { TortureFiles::end_of_wal('all is well'); 1 }, 'WAL: an answer that nobody understands is no end');
 
-sub of_histories { my @found; TortureFiles::check_histories(\%wal, sub { push @found, "@_" }); return join '; ', @found }
+sub of_histories
+{
+	my @found;
+	my $compared = TortureFiles::check_histories(\%wal, sub { push @found, "@_" });
+	return join '; ', "$compared compared", @found;
+}
 
 put($_, '00000003.history', "1\t0/507C038\tno recovery target specified\n") for qw(n1 n2);
 put('n3', '00000003.history', "# pg_quorum: no leader in term 3\n");
-is(of_histories(), '', 'nothing wrong: the same histories, and a placeholder');
+is(of_histories(), '1 compared', 'nothing wrong: the same histories, and a placeholder');
 put('n3', '00000003.history', "1\t0/507C040\tno recovery target specified\n");
-is(of_histories(), 'history files differ 00000003.history of n3 is not that of n1', 'history files differ: in a position');
+is(of_histories(), '2 compared; history files differ 00000003.history of n3 is not that of n1', 'history files differ: in a position');
 
 done_testing();
