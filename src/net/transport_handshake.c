@@ -84,7 +84,7 @@ log_wrong_secret(const PgqLink *link)
 	pgq_address_text(&link->from, from, sizeof(from));
 	pgq_report(&report, 0, "a connection from %s to the quorum port does not know the secret",
 			   from);
-	pgq_report_hint(&report, "The secret files of all nodes must have the same content.");
+	pgq_report_hint(&report, "A new secret is the second line of the file on every node, and reloaded there, before it is the first on any.");
 	pgq_log_report(PGQ_LOG_AUTH, &report);
 }
 

@@ -221,8 +221,12 @@ start(void)
 static void
 reload(void)
 {
+	PgqReport	failure;
+
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
+	if (!pgq_transport_reload_secret(pgq_secret_file, &failure))
+		pgq_host_log(&failure);
 	pgq_engine_reconfigure();
 }
 
