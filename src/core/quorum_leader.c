@@ -369,9 +369,10 @@ quorum_on_heartbeat(QuorumNode *node, QuorumUpdate *update, const QuorumMessage 
 	/*
 	 * An old term gets the newer one in return and no promise.  A leader that is no
 	 * voter in our set gets our set's id, and sends its own: what we promise must be
-	 * to somebody whose denial can end the promise (L3).
+	 * to somebody whose denial can end the promise (L3).  Who has resigned leads no
+	 * more, whatever was on its way.
 	 */
-	if (message->term < node->hard.term || closing ||
+	if (message->term < node->hard.term || message->term == node->resigned_term || closing ||
 		!quorum_members_votes(&node->hard.members, message->from))
 	{
 		quorum_emit_ack(node, update, QUORUM_MSG_HEARTBEAT_ACK, message->from, 0);
@@ -446,6 +447,7 @@ quorum_on_resign(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *me
 		node->successor = message->node_id;
 		return;
 	}
+	node->resigned_term = message->term;
 	node->successor = message->node_id;
 	quorum_leader_lost(node, update, QUORUM_LOSS_RESIGNED);
 }

@@ -92,6 +92,7 @@ typedef struct QuorumNode
 	/* follower */
 	QuorumTime	promise_until;	/* mono: no vote, no candidacy before; 0 = none */
 	bool		boot_hold;		/* the promise is the one of before our boot */
+	QuorumTerm	resigned_term;	/* its leader has given it up; 0 = none */
 	bool		leader_closing; /* the leader stops as planned: its stream ends first */
 	QuorumLsn	leader_lsn;		/* all that it can have acknowledged ends here; as last told */
 	QuorumNodeId successor;		/* whom it wants to lead next; 0 = any */

@@ -157,6 +157,10 @@ losses(void)
 	beat.resign = QUORUM_RESIGN_POSTMASTER_DIED;
 	(void) test_message(&host, &beat);
 	test_claim(host.node.leader == QUORUM_NO_NODE, "so does its resignation");
+	beat.type = QUORUM_MSG_HEARTBEAT;
+	(void) test_message(&host, &beat);
+	test_claim(host.node.leader == QUORUM_NO_NODE && host.view.promise_until_mono == 0,
+			   "what it sent before and comes after is no heartbeat of a leader (L4)");
 }
 
 static void
