@@ -85,7 +85,7 @@ sub tick
 	$self->look_after_copies;
 	$self->look_after_witness;
 	$self->look_after($_) for $self->{cluster}->nodes;
-	return if time() < ($self->{next_at} // 0) || @{ $self->{undo} } >= $at_once;
+	return if time() < ($self->{next_at} // 0) || @{ $self->{undo} } >= $at_once || $self->is_forgetful;
 	$self->{next_at} = time() + $self->between(0.2, 4);
 	$self->strike;
 }
@@ -126,6 +126,7 @@ sub heal
 	{
 		kill 'CONT', $self->{cluster}->pids($node);
 		$self->revive($node);
+		$self->reset_settings($node);
 	}
 	kill 'CONT', $self->{cluster}->pids($self->{cluster}{witness}) if $self->{cluster}{witness};
 }

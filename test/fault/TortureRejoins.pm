@@ -215,6 +215,9 @@ sub look_after_copies
 		my ($text) = QuorumNodes::read_lines($mark);
 		delete $self->{replacing}{ $node->{name} };
 		$self->{count}{"member $text"}++ if $text eq 'replaced';
+
+		# what was altered on the server that it is a copy of
+		$self->{altered}{ $node->{name} }{$_} = 1 for qw(fsync full_page_writes synchronous_commit);
 		$self->say_so("$node->{name}: $text");
 		$self->revive($node);
 		$self->add_later($node);
@@ -266,20 +269,40 @@ sub cut_witness
 	return $self->cut_for('cut the witness off');
 }
 
-# It takes no part until somebody has removed and added it.
+# It takes no part until somebody has removed and added it; until then it is a lost vote, and
+# who loses a second one for good waits for an operator: nothing else begins meanwhile.
 sub wipe_witness
 {
 	my ($self) = @_;
 	my $cluster = $self->{cluster};
+	return if @{ $self->{undo} } || $self->{watched} || !$self->{leader}->();
+	my ($status, $text) = $self->{answer}->($self->{leader}->() // return,
+		'SELECT count(*) FROM quorum.members WHERE NOT reachable OR left_out OR kind = \'voter\' AND NOT electable');
+	return if $status != 0 || $text !~ /^0$/m;
 	my $witness = $cluster->{witness};
 	$cluster->signal_all($witness, 'KILL');
 	File::Path::remove_tree($witness->{dir});
-	$self->{wiped} = 1;
+	$self->{wiped} = $self->{forgetful} = 1;
+	$self->{ask_witness_at} = time() + 3 * $lease;    # it is taken for reachable for some time
 	$self->later($self->between(1, 6), 'a new witness is added', sub {
 		my $now = $self->{leader}->();
 		$self->ask($now, "SELECT quorum.remove_member('w')", add_statement($witness, 'witness')) if $now;
 	});
 	return 'the witness loses its memory';
+}
+
+# Is there a witness without memory that nobody has added yet?
+sub is_forgetful
+{
+	my ($self) = @_;
+	return 0 if !$self->{forgetful};
+	return 1 if time() < ($self->{ask_witness_at} // 0);
+	$self->{ask_witness_at} = time() + 1;
+	my $leader = $self->{leader}->() // return 1;
+	my ($status, $text) = $self->{answer}->($leader, "SELECT count(*) FROM quorum.members WHERE name = 'w' AND reachable");
+	$self->bring_in($leader) if $status == 0 && $text =~ /^0$/m && !@{ $self->{undo} };
+	$self->{forgetful} = 0 if $status == 0 && $text =~ /^1$/m;
+	return $self->{forgetful};
 }
 
 sub look_after_witness

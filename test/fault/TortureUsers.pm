@@ -62,12 +62,34 @@ sub alter_system
 	my ($self) = @_;
 	my $node = $self->victim;
 	my $setting = $self->pick("synchronous_standby_names = ''", "synchronous_standby_names = 'ANY 1 (nobody)'",
-		'synchronous_commit = off', 'synchronous_commit = local', "primary_conninfo = 'host=/nowhere'");
+		'synchronous_commit = off', 'synchronous_commit = local', 'fsync = off', 'full_page_writes = off',
+		"primary_conninfo = 'host=/nowhere'");
 	my ($name) = split / /, $setting;
+	$self->{altered}{ $node->{name} }{$name} = 1;
 	$self->ask($node, "ALTER SYSTEM SET $setting", 'SELECT pg_reload_conf()');
 	$self->later($self->between(0.5, 4), "ALTER SYSTEM RESET $name on $node->{name}",
 		sub { $self->ask($node, "ALTER SYSTEM RESET $name", 'SELECT pg_reload_conf()') });
 	return "ALTER SYSTEM SET $setting on $node->{name}";
+}
+
+# A server that was not there when a setting was to be reset; one that started with a setting
+# that forbids to take part takes part when it starts again.
+sub reset_settings
+{
+	my ($self, $node) = @_;
+	my @names = sort keys %{ $self->{altered}{ $node->{name} } // {} };
+	my $pid = $self->alive($node);
+	return if !@names || !$pid;
+	for my $statement (map({ "ALTER SYSTEM RESET $_" } @names), 'SELECT pg_reload_conf()')
+	{
+		my ($status) = $self->{answer}->($node, $statement);
+		return if $status != 0;
+	}
+	my ($status, $text) = $self->{answer}->($node, 'SELECT reason FROM quorum.status');
+	return if $status != 0;
+	kill 'INT', $pid if $text =~ /fsync|full_page_writes/;
+	delete $self->{altered}{ $node->{name} } if $text !~ /fsync|full_page_writes/;
+	return;
 }
 
 sub promote

@@ -60,6 +60,7 @@ static const volatile Faults *faults;
 static int	(*real_clock_gettime) (clockid_t, struct timespec *);
 static int	(*real_fsync) (int);
 static int	(*real_fdatasync) (int);
+static int	(*real_syncfs) (int);
 
 __attribute__((constructor)) static void
 shim_init(void)
@@ -72,6 +73,7 @@ shim_init(void)
 	*(void **) &real_clock_gettime = dlsym(RTLD_NEXT, "clock_gettime");
 	*(void **) &real_fsync = dlsym(RTLD_NEXT, "fsync");
 	*(void **) &real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
+	*(void **) &real_syncfs = dlsym(RTLD_NEXT, "syncfs");
 	if (path == NULL || (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
 		return;
 	map = mmap(NULL, sizeof(Faults), PROT_READ, MAP_SHARED, fd, 0);
@@ -211,4 +213,11 @@ int
 fdatasync(int fd)
 {
 	return sync_with(real_fdatasync, fd);
+}
+
+/* A server does it once, when it starts: of its data. */
+int
+syncfs(int fd)
+{
+	return sync_with(real_syncfs, fd);
 }
