@@ -534,6 +534,12 @@ pgq_transport_reload_secret(const char *secret_file, PgqReport *why)
 	return good;
 }
 
+const PgqSecrets *
+pgq_transport_secrets(void)
+{
+	return &pgq_transport->secrets;
+}
+
 void
 pgq_transport_stop(void)
 {

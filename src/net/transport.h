@@ -48,6 +48,9 @@ extern bool pgq_transport_start(const PgqIdentity *identity, const char *host, u
 /* Read the secrets anew, for connections that are made from now on; false: the old ones stay. */
 extern bool pgq_transport_reload_secret(const char *secret_file, PgqReport *why);
 
+struct PgqSecrets;
+extern const struct PgqSecrets *pgq_transport_secrets(void);
+
 /* Identity or member set changed: dial the new ones, drop those that are gone. */
 extern void pgq_transport_set_members(const PgqIdentity *identity, const QuorumMemberSet *members);
 

@@ -44,7 +44,7 @@ static bool read_claim(const char *text, PgqStreamClaim *claim, uint8 *mac);
 static bool accept_claim(const PgqStreamClaim *claim);
 static PgqIncarnation *find_incarnation(QuorumNodeId id);
 static bool look_up(QuorumNodeId id, uint64 *boot_nonce, QuorumNodeId *self);
-static bool load_secrets(PgqSecrets *secrets, PgqReport *why);
+static bool copy_secrets(PgqSecrets *secrets, PgqReport *why);
 static void forget_owner(int code, Datum arg);
 
 void
@@ -136,13 +136,25 @@ look_up(QuorumNodeId id, uint64 *boot_nonce, QuorumNodeId *self)
 	return entry != NULL;
 }
 
+void
+pgq_proof_publish_secrets(const PgqSecrets *secrets)
+{
+	LWLockAcquire(pgq_shared->lock, LW_EXCLUSIVE);
+	pgq_shared->secrets = *secrets;
+	LWLockRelease(pgq_shared->lock);
+}
+
 /* ---- on both sides --------------------------------------------------------------- */
 
-/* Read for each connection: a secret that was changed is in use at once, as the file says. */
+/* Those of the worker: a file that cannot be used any more changes nothing before a restart. */
 static bool
-load_secrets(PgqSecrets *secrets, PgqReport *why)
+copy_secrets(PgqSecrets *secrets, PgqReport *why)
 {
-	return pgq_frame_start(why) && pgq_secrets_load(pgq_secret_file, secrets, why);
+	LWLockAcquire(pgq_shared->lock, LW_SHARED);
+	*secrets = pgq_shared->secrets;
+	LWLockRelease(pgq_shared->lock);
+	pgq_report(why, 0, "the worker has not read the secret yet");
+	return secrets->count > 0 && pgq_frame_start(why);
 }
 
 /* ---- in the walreceiver ---------------------------------------------------------- */
@@ -165,7 +177,7 @@ pgq_proof_make(QuorumNodeId leader, char *option, const char **why)
 	if (!look_up(leader, &claim.to_boot, &claim.from))
 		return false;
 	*why = report.message;
-	if (!load_secrets(&secrets, &report))
+	if (!copy_secrets(&secrets, &report))
 		return false;
 	claim.count = pg_atomic_add_fetch_u64(&pgq_shared->proofs_made, 1);
 	good = pgq_stream_mac(mac, &claim, &secrets, 0);
@@ -239,7 +251,7 @@ check_proof(const char *text)
 	claim.to_boot = pgq_shared->boot_nonce;
 	if (!look_up(claim.from, &claim.from_boot, &claim.to))
 		refuse(claim.from, "That node has not been heard on the quorum port.");
-	if (!load_secrets(&secrets, &report))
+	if (!copy_secrets(&secrets, &report))
 		refuse(claim.from, report.message);
 	good = pgq_stream_verify(mac, &claim, &secrets);
 	explicit_bzero(&secrets, sizeof(secrets));

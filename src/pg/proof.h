@@ -15,6 +15,9 @@ extern void pgq_proof_init(void);
 /* From the worker: this incarnation of a member has shown the secret on the quorum port. */
 extern void pgq_proof_note_incarnation(QuorumNodeId id, uint64 boot_nonce);
 
+/* From the worker: those it uses on the quorum port. */
+extern void pgq_proof_publish_secrets(const PgqSecrets *secrets);
+
 /*
  * In the walreceiver: what to put into the connection's options, for this connection to
  * this leader only.  False: why says what is missing.

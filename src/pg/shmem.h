@@ -21,6 +21,7 @@
 
 #include "host.h"
 #include "state.h"
+#include "transport_frame.h"
 
 /* What a walreceiver tells about its stream.  Guarded by PgqShared.stream_mutex. */
 typedef struct PgqStreamReport
@@ -155,6 +156,7 @@ typedef struct PgqShared
 	QuorumView	view;			/* leader, members, positions: see quorum_view() */
 	QuorumSyncRule sync_rule;
 	int			sync_slot[QUORUM_MAX_NODES];	/* index of ids[i]'s member slot; -1 = none */
+	PgqSecrets	secrets;
 	PgqIncarnation incarnations[PGQ_INCARNATIONS];
 	char		notice[QUORUM_REASON_SIZE]; /* why boot_membership is not PGQ_MEMBER, or what is
 											 * wrong now; empty = nothing */

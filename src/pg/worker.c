@@ -212,6 +212,7 @@ start(void)
 				 errmsg("%s", failure.message),
 				 failure.detail[0] != '\0' ? errdetail("%s", failure.detail) : 0,
 				 failure.hint[0] != '\0' ? errhint("%s", failure.hint) : 0));
+	pgq_proof_publish_secrets(pgq_transport_secrets());
 	if (membership == PGQ_MEMBER)
 		pgq_engine_start(&hard, false);
 	else
@@ -227,6 +228,7 @@ reload(void)
 	ProcessConfigFile(PGC_SIGHUP);
 	if (!pgq_transport_reload_secret(pgq_secret_file, &failure))
 		pgq_host_log(&failure);
+	pgq_proof_publish_secrets(pgq_transport_secrets());
 	pgq_engine_reconfigure();
 }
 

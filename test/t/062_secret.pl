@@ -90,13 +90,13 @@ $cluster->wait_for_followers;
 pass('with the right file it is back, without a restart');
 
 # A file that cannot be used changes nothing.
-my $size = $cluster->log_size($second);
-set_secret($second, 'short');
-$cluster->wait_for_log($second, qr/must have 16 to 1024 bytes/, $size);
+my $size = $cluster->log_size($leader);
+set_secret($leader, 'short');
+$cluster->wait_for_log($leader, qr/must have 16 to 1024 bytes/, $size);
 $third->restart('fast');
 $cluster->wait_for_followers($third);
 serves('a file that cannot be used');
-set_secret($second, $new);
+set_secret($leader, $new);
 
 # ---- a failover ------------------------------------------------------------------------
 
