@@ -135,8 +135,9 @@ sim_ask(Sim *sim, QuorumAdminType type, SimNode *node, SimTime limit, QuorumMemb
 	operator->leader = leader->index;
 	operator->life = leader->life;
 	operator->asked_at = sim->now;
-	if (type == QUORUM_ADMIN_PAUSE && sim->now + limit > operator->paused_until)
-		operator->paused_until = sim->now + limit;
+	if (type == QUORUM_ADMIN_PAUSE &&
+		sim->now + limit + 2 * sim->options.wall_off > operator->paused_until)
+		operator->paused_until = sim->now + limit + 2 * sim->options.wall_off;
 	if (type == QUORUM_ADMIN_REMOVE_MEMBER)
 		sim->oracle.added[node->index] = false;
 	sim_trace(sim, leader, "is asked to %s %s%s", type_names[type],
@@ -289,6 +290,8 @@ ask_something(Sim *sim, const SimNode *leader)
 {
 	int			what = sim_below(sim, 13);
 
+	if (sim->now + 4 * sim->options.lease > sim->options.duration)
+		return;					/* what is asked for ends before the run (M7) */
 	if (sim->operator.dead != QUORUM_NO_NODE)
 	{
 		if (quorum_members_find(&leader->core.hard.members, sim->operator.dead) < 0)
@@ -335,13 +338,66 @@ sim_operator(Sim *sim)
 SimTime
 sim_calm_bound(const SimOptions *options)
 {
-	return 2 * sim_election_bound(options) + 2 * options->lease + 2 * SIM_SECOND;
+	return sim_election_bound(options) + 2 * options->lease + SIM_SECOND;
 }
 
 /*
- * Long after healing, when everybody follows.  With a short lease somebody else may stand
- * before the successor has won.
+ * A candidate waits one heartbeat for its votes (at least 50 ms), twice.  When an answer may
+ * take longer than that somebody else may stand before the successor has won.
  */
+static bool
+round_is_long_enough(const SimOptions *options)
+{
+	SimTime		round = options->heartbeat > 50 * SIM_MS ? options->heartbeat : 50 * SIM_MS;
+
+	return 2 * (options->delay.max + options->fsync.max) < round;
+}
+
+/* Everybody of the set whom commits wait for follows this leader and could lead. */
+static bool
+all_are_ready(const Sim *sim, const SimNode *leader)
+{
+	uint32_t	in = sim_set_of(&leader->core.hard.members).in;
+	int			ready = 0;
+
+	for (int i = 0; i < sim->options.nodes; i++)
+	{
+		const SimNode *node = &sim->nodes[i];
+
+		if ((in >> i & 1) == 0 || node == leader)
+			continue;
+		if (!sim_stream_counts(sim, node) || node->stream.source != leader->index ||
+			node->disk_recovering || node->core.leader != leader->id)
+			return false;
+		ready++;
+	}
+	return ready > 0;
+}
+
+/*
+ * G1, G3: a leader whose disk hangs, or is nearly full, gives its term up.  One change of
+ * the set, or one attempt before, may be in the way; then nothing is demanded.
+ */
+static bool
+spoil_disk(Sim *sim, SimNode *leader)
+{
+	bool		space = sim->options.weight[SIM_FAULT_SPACE] > 0;
+
+	if ((!space && sim->options.weight[SIM_FAULT_WAL_STALL] == 0) ||
+		sim->now < sim->operator.paused_until || !all_are_ready(sim, leader) ||
+		leader->core.change.step != QUORUM_CHANGE_NONE ||
+		(space && leader->core.space_again_at > sim_clock(sim, leader).mono))
+		return false;
+	sim_trace(sim, leader, "its disk %s, in peace", space ? "is nearly full" : "hangs");
+	if (space)
+		leader->space_low = true;
+	else
+		leader->stall_until = sim->options.duration;
+	sim->operator.spoilt = true;
+	return true;
+}
+
+/* Long after healing, when everybody follows. */
 void
 sim_calm_switchover(Sim *sim)
 {
@@ -349,12 +405,14 @@ sim_calm_switchover(Sim *sim)
 
 	if (leader == NULL || sim->operator.asked.request_id != 0 ||
 		quorum_members_vote_count(&leader->core.hard.members) < 2 ||
-		sim->options.lease < SIM_SECOND ||
+		!round_is_long_enough(&sim->options) ||
 		sim->now + sim_calm_bound(&sim->options) >= sim->options.duration)
 		return;
 	sim->operator.calm_from = leader->index;
 	sim->operator.calm_to = QUORUM_NO_NODE;
-	if (!sim_ask(sim, QUORUM_ADMIN_SWITCHOVER, NULL, 2 * SIM_SECOND, QUORUM_VOTER))
+	if (!spoil_disk(sim, leader) &&
+		(sim->options.change_every == 0 ||
+		 !sim_ask(sim, QUORUM_ADMIN_SWITCHOVER, NULL, 2 * SIM_SECOND, QUORUM_VOTER)))
 		return;
 	sim->operator.calm = true;
 	sim->operator.calm_elections = sim->oracle.elections;
@@ -369,6 +427,8 @@ sim_calm_switchover_check(Sim *sim)
 	const SimNode *leader = sim_leader(sim);
 	const SimNode *old = &sim->nodes[operator->calm_from];
 
+	if (operator->spoilt && sim->oracle.elections == operator->calm_elections)
+		sim_fail(sim, SIM_LIVENESS, "node %u leads on with a disk that is of no use", old->id);
 	if (operator->calm_to == QUORUM_NO_NODE)
 		return;					/* it failed; the old one serves on */
 	if (sim->oracle.elections > operator->calm_elections + 1)

@@ -23,7 +23,8 @@ extern SimTime sim_calm_bound(const SimOptions *options);
 extern void sim_check_set(Sim *sim, SimNode *node, const QuorumView *view);
 extern void sim_check_outcome(Sim *sim, QuorumNodeId id, QuorumAdminType type);
 extern void sim_check_hand_over(Sim *sim, SimNode *node, const QuorumMessage *resign);
-extern void sim_check_rewind(Sim *sim, SimNode *node);
+extern void sim_check_told(Sim *sim, const SimNode *node, const QuorumMessage *message);
+extern void sim_check_rewind(Sim *sim, SimNode *node, const SimNode *leader);
 extern void sim_check_converged(Sim *sim);
 
 /* elect.c: the oracle on elections */

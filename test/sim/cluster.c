@@ -117,6 +117,8 @@ make_node(Sim *sim, int index, QuorumHardState *hard)
 	if (sim_chance(sim, 300000))
 		node->clock.ppm = (int) quorum_random_between(&sim->random, -options->drift_ppm,
 													  options->drift_ppm);
+	if (options->wall_off > 0)
+		node->clock.wall_ahead = sim_draw(sim, (SimRange) {-options->wall_off, options->wall_off});
 	node->config.lease_us = options->lease;
 	node->config.heartbeat_us = options->heartbeat;
 	node->config.promotion_limit_us = options->promotion_limit;
@@ -176,12 +178,31 @@ sim_leader(Sim *sim)
 	return leader;
 }
 
+/* A stopped walreceiver does nothing, nor can a promotion begin; a disk that hangs ends no flush. */
+static SimTime
+waits_until(const SimNode *node, SimEventType type)
+{
+	SimTime		until = 0;
+
+	if (type == SIM_EV_FLUSH || type == SIM_EV_STREAM_FLUSH)
+		until = node->stall_until;
+	if (((type >= SIM_EV_STREAM_CONNECT && type <= SIM_EV_STREAM_REPLY) ||
+		 type == SIM_EV_STREAM_END || type == SIM_EV_PROMOTE) && until < node->receiver_until)
+		until = node->receiver_until;
+	return until;
+}
+
 /* What its PostgreSQL does; dead processes do nothing. */
 static void
 pg_event(Sim *sim, SimNode *node, const SimEvent *event)
 {
 	if (!node->pg || event->life != node->pg_life)
 		return;
+	if (sim->now < waits_until(node, (SimEventType) event->type))
+	{
+		sim_again(sim, event, waits_until(node, (SimEventType) event->type));
+		return;
+	}
 	switch ((SimEventType) event->type)
 	{
 		case SIM_EV_FLUSH:
@@ -262,7 +283,7 @@ host_event(Sim *sim, SimNode *node, const SimEvent *event)
 			free(event->data);
 			break;
 		case SIM_EV_DISK_OK:
-			node->disk_slow = false;
+			sim_disk_ok(sim, node, (int) event->number);
 			break;
 		case SIM_EV_CLIENT:
 			sim_clients(sim);

@@ -448,7 +448,10 @@ node_fault(Sim *sim, SimFault kind, SimNode *node)
 				sim_node_dies(sim, &sim->nodes[i], sim_chance(sim, 500000));
 			break;
 		default:
-			link_fault(sim, kind, node);
+			if (kind >= SIM_FAULT_GREY)
+				sim_grey_fault(sim, kind, node);
+			else
+				link_fault(sim, kind, node);
 			break;
 	}
 }

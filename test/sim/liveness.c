@@ -31,7 +31,8 @@ sim_heal(Sim *sim)
 	{
 		SimNode    *node = &sim->nodes[i];
 
-		node->disk_slow = false;
+		node->disk_slow = node->space_low = false;
+		node->stall_until = node->receiver_until = 0;
 		node->down_until = 0;
 		if (node->frozen_until != 0)
 			sim_thaw(sim, node);
@@ -39,7 +40,8 @@ sim_heal(Sim *sim)
 			sim_boot(sim, node);
 	}
 	sim_after(sim, bound, SIM_EV_DEADLINE, NULL);
-	if (options->change_every > 0)
+	if (options->change_every > 0 || options->weight[SIM_FAULT_SPACE] > 0 ||
+		options->weight[SIM_FAULT_WAL_STALL] > 0)
 		sim_after(sim, bound, SIM_EV_SWITCH_CHECK, NULL)->number = 1;
 }
 

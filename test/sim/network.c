@@ -26,20 +26,34 @@ port_works(const Sim *sim, const SimNode *a, const SimNode *b)
 		!sim->mute[b->index][a->index];
 }
 
-static SimTime
-message_delay(Sim *sim)
+/* One way; a node that is far away is so for all. */
+SimTime
+sim_link_delay(Sim *sim, const SimNode *from, const SimNode *to)
 {
-	SimTime		delay = sim_draw(sim, sim->options.delay);
+	return sim_draw(sim, sim->options.delay) + from->farther + to->farther;
+}
+
+static SimTime
+message_delay(Sim *sim, const SimNode *from, const SimNode *to)
+{
+	SimTime		delay = sim_link_delay(sim, from, to);
 
 	if (sim_chance(sim, sim->options.slow_ppm))
 		delay += sim_draw(sim, (SimRange) {0, 2 * sim->options.lease});
 	return delay;
 }
 
+static bool
+gets_lost(Sim *sim, const SimNode *from, const SimNode *to)
+{
+	return sim_chance(sim, sim->options.loss_ppm) || sim_chance(sim, from->loss_ppm) ||
+		sim_chance(sim, to->loss_ppm);
+}
+
 static void
 deliver(Sim *sim, const SimNode *from, SimNode *to, const uint8_t *bytes, size_t size)
 {
-	SimEvent   *event = sim_after(sim, from->busy + message_delay(sim), SIM_EV_MESSAGE, to);
+	SimEvent   *event = sim_after(sim, from->busy + message_delay(sim, from, to), SIM_EV_MESSAGE, to);
 
 	event->peer = (uint8_t) from->index;
 	event->life = to->life;
@@ -58,9 +72,9 @@ send_invitation(Sim *sim, SimNode *from, SimNode *to, const QuorumMessage *messa
 	size_t		size = quorum_message_encode(message, bytes, sizeof(bytes));
 	SimEvent   *event;
 
-	if (!to->fresh || !port_works(sim, from, to) || sim_chance(sim, sim->options.loss_ppm))
+	if (!to->fresh || !port_works(sim, from, to) || gets_lost(sim, from, to))
 		return;
-	event = sim_after(sim, from->busy + message_delay(sim), SIM_EV_INVITED, to);
+	event = sim_after(sim, from->busy + message_delay(sim, from, to), SIM_EV_INVITED, to);
 	event->data = malloc(sizeof(SimBytes) + size);
 	if (event->data == NULL)
 		abort();
@@ -86,7 +100,7 @@ sim_send(Sim *sim, SimNode *from, const QuorumMessage *message)
 	}
 	if ((!sim->connected[from->index][to->index] && from->worker) || !to->worker ||
 		sim->cut[from->index][to->index] || sim->mute[from->index][to->index] ||
-		sim_chance(sim, sim->options.loss_ppm))
+		gets_lost(sim, from, to))
 		return;
 	size = quorum_message_encode(message, bytes, sizeof(bytes));
 	deliver(sim, from, to, bytes, size);
@@ -256,6 +270,8 @@ sim_links_up(Sim *sim)
 	for (int i = 0; i < sim->options.nodes; i++)
 	{
 		sim->nodes[i].stream_blocked = false;
+		sim->nodes[i].loss_ppm = 0;
+		sim->nodes[i].farther = 0;
 		sim_stream_follow(sim, &sim->nodes[i]);
 	}
 }

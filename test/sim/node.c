@@ -25,7 +25,7 @@ sim_clock(const Sim *sim, const SimNode *node)
 
 	now.mono = clock->base_mono + passed + passed * clock->ppm / 1000000;
 	now.boot = now.mono + clock->suspended;
-	now.wall = SIM_WALL_START + sim->now;
+	now.wall = SIM_WALL_START + sim->now + clock->wall_ahead;
 	return now;
 }
 
@@ -249,6 +249,9 @@ sim_facts(const Sim *sim, const SimNode *node, QuorumFacts *facts)
 	facts->fence_term = node->shared.fence_term;
 	if (node->witness)
 		return;
+	facts->space_low = node->space_low;
+	facts->wal_stalled = node->phase == QUORUM_PHASE_PRIMARY && node->flushing &&
+		sim->now - node->flush_began > sim->options.lease;
 	facts->newest_tli = sim_history_newest(sim, node);
 	facts->promotable = node->phase == QUORUM_PHASE_STANDBY && sim_promotable(sim, node);
 	facts->promotion_failed = node->promotion_failed;
@@ -359,6 +362,7 @@ sim_worker_event(Sim *sim, SimNode *node, SimEvent *event)
 				sim_fail(sim, SIM_CRASH, "a message of node %d cannot be decoded",
 						 event->peer + 1);
 			sim_trace_message(sim, node, &sim->event.u.message, "recv");
+			sim_check_told(sim, node, &sim->event.u.message);
 			drive_message(sim, node);
 			break;
 		case SIM_EV_TICK:
@@ -406,6 +410,7 @@ sim_worker_start(Sim *sim, SimNode *node)
 	node->facts_at = 0;
 	node->busy_until = 0;
 	memset(node->nonce, 0, sizeof(node->nonce));
+	memset(sim->oracle.told_at[node->index], 0, sizeof(sim->oracle.told_at[0]));
 	memset(&node->facts_told, 0, sizeof(node->facts_told));
 	quorum_init(&node->core, &node->config, &hard, quorum_random_next(&sim->random),
 				sim_clock(sim, node));

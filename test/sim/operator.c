@@ -127,7 +127,7 @@ sim_rewind_itself(Sim *sim, SimNode *node, const QuorumAction *action)
 
 	if (node->doomed || sim->now < node->rewind_again_at)
 		return;
-	sim_check_rewind(sim, node);
+	sim_check_rewind(sim, node, leader);
 	node->rewind_again_at = sim->now + sim_draw(sim, sim->options.rewind);
 	if (sim_chance(sim, sim->options.rewind_fails_ppm))
 		works = false;

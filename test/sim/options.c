@@ -16,7 +16,8 @@ sim_fault_name(SimFault fault)
 		"kill-postmaster", "kill-all", "power", "backend-crash", "worker-kill", "worker-exit",
 		"freeze", "suspend", "stop", "isolate", "send-only", "receive-only", "halves", "ring",
 		"one-link", "slow-disk", "all-down", "stream-cut", "control-cut", "data-cut",
-		"worker-freeze", "long-loss", "wipe-witness"
+		"worker-freeze", "long-loss", "wipe-witness", "receiver-freeze", "sender-freeze", "lossy",
+		"far", "wal-stall", "wal-error", "space"
 	};
 
 	return names[fault];
@@ -99,7 +100,7 @@ draw_server(SimOptions *options, QuorumRandom *random)
 static void
 draw_faults(SimOptions *options, QuorumRandom *random)
 {
-	for (int i = 0; i < SIM_FAULT_KINDS; i++)
+	for (int i = 0; i < SIM_FAULT_GREY; i++)
 		options->weight[i] = one_in(random, 3) ? (int) between(random, 1, 10) : 0;
 	if (options->weight[SIM_FAULT_ALL_DOWN] > 2)
 		options->weight[SIM_FAULT_ALL_DOWN] = 2;
@@ -165,6 +166,18 @@ draw_async(SimOptions *options, QuorumRandom *random)
 	options->max_lag = one_in(random, 8) ? 0 : (QuorumLsn) skewed(random, 1, 40000);
 }
 
+/* In a third of the runs something works badly instead of not at all. */
+static void
+draw_grey(SimOptions *options, QuorumRandom *random)
+{
+	if (one_in(random, 4))
+		options->wall_off = between(random, 0, 2 * SIM_SECOND);
+	if (!one_in(random, 3))
+		return;
+	for (int i = SIM_FAULT_GREY; i < SIM_FAULT_KINDS; i++)
+		options->weight[i] = one_in(random, 2) ? (int) between(random, 1, 10) : 0;
+}
+
 void
 sim_options_draw(SimOptions *options, uint64_t seed, SimTime duration)
 {
@@ -194,6 +207,7 @@ sim_options_draw(SimOptions *options, uint64_t seed, SimTime duration)
 	draw_changes(options, random);
 	draw_witnesses(options, random);
 	draw_async(options, random);
+	draw_grey(options, random);
 }
 
 static void
@@ -213,9 +227,9 @@ sim_options_print(const SimOptions *options, FILE *to)
 			(long long) (options->promotion_limit / SIM_SECOND));
 	fprintf(to, "    ");
 	print_range(to, "delay", options->delay);
-	fprintf(to, " loss=%.2f%% duplicates=%.2f%% slow=%.2f%% drift=%.1f%%\n    ",
+	fprintf(to, " loss=%.2f%% duplicates=%.2f%% slow=%.2f%% drift=%.1f%% wall=%lldms\n    ",
 			options->loss_ppm / 1e4, options->duplicate_ppm / 1e4, options->slow_ppm / 1e4,
-			options->drift_ppm / 1e4);
+			options->drift_ppm / 1e4, (long long) (options->wall_off / SIM_MS));
 	fprintf(to, " slow wal=%.2f%%", options->stream_slow_ppm / 1e4);
 	print_range(to, "fsync", options->fsync);
 	print_range(to, "boot", options->boot);

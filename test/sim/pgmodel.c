@@ -92,6 +92,7 @@ sim_pg_dies(Sim *sim, SimNode *node, bool power)
 	memset(node->held, 0, sizeof(node->held));
 	memset(&node->shared, 0, sizeof(node->shared));
 	memset(&node->stream, 0, sizeof(node->stream));
+	node->receiver_until = node->stall_until = 0;
 	sim_stream_drop(sim, node);
 }
 
@@ -203,6 +204,7 @@ start_flush(Sim *sim, SimNode *node)
 		target = (QuorumLsn) quorum_random_between(&sim->random, (int64_t) before + 1,
 												   (int64_t) target - 1);
 	node->flushing = true;
+	node->flush_began = sim->now;
 	event = sim_after(sim, sim_fsync_time(sim, node), SIM_EV_FLUSH, node);
 	event->life = node->pg_life;
 	event->number = target;

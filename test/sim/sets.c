@@ -11,7 +11,8 @@
  *	Y1	at most as many are left out as there are witnesses, never the leader
  *	Y6	nobody is when commits are to be strict
  *	T2	the gate is shut and the target holds what was flushed before a hand-over
- *	W1	a rewind leaves a majority of voters that do not recover, or is the only one
+ *	W1	a rewind leaves a majority of voters of whom its leader has not heard that they
+ *		recover, or is the only one
  *	W2	it is durable that the node recovers before its log is cut
  *	and two sets whose majorities may be disjoint are never both able to elect
  *
@@ -21,6 +22,9 @@
 
 #include "quorum_members.h"
 #include "sim.h"
+
+/* As QUORUM_REWIND_LEASES, less what clocks and messages take. */
+#define PATIENCE_LEASES	29
 
 int
 sim_bits(uint32_t mask)
@@ -330,18 +334,42 @@ sim_check_hand_over(Sim *sim, SimNode *node, const QuorumMessage *resign)
 
 /* ---- rewinds ------------------------------------------------------------ */
 
+/* What a node hears of who recovers, from itself or by gossip. */
 void
-sim_check_rewind(Sim *sim, SimNode *node)
+sim_check_told(Sim *sim, const SimNode *node, const QuorumMessage *message)
+{
+	SimTime    *told_at = sim->oracle.told_at[node->index];
+
+	if (message->type == QUORUM_MSG_HEARTBEAT_ACK || message->type == QUORUM_MSG_STATUS)
+		told_at[message->from - 1] = message->recovering ? sim->now : 0;
+	for (int i = 0; message->type == QUORUM_MSG_HEARTBEAT && i < message->gossip_count; i++)
+	{
+		if (message->gossip[i].recovering)
+			told_at[message->gossip[i].id - 1] = sim->now;
+	}
+}
+
+/* Its leader allows it by what it has heard, and does not wait for ever for who is away. */
+static bool
+is_known_to_recover(const Sim *sim, const SimNode *leader, int index)
+{
+	SimTime		told_at = sim->oracle.told_at[leader->index][index];
+
+	return sim->nodes[index].state_size > 0 && sim->nodes[index].disk_recovering &&
+		told_at != 0 && sim->now - told_at <= PATIENCE_LEASES * sim->options.lease;
+}
+
+void
+sim_check_rewind(Sim *sim, SimNode *node, const SimNode *leader)
 {
 	uint32_t	voters = node->disk_set.votes;
-	int			recovering = 0;
+	int			recovering = 1;		/* itself */
 
 	if (!node->disk_recovering)
 		sim_fail(sim, SIM_SAFETY, "W2: node %u rewinds itself and may vote", node->id);
 	for (int i = 0; i < sim->options.nodes; i++)
 	{
-		if ((voters >> i & 1) != 0 && sim->nodes[i].state_size > 0 &&
-			sim->nodes[i].disk_recovering)
+		if ((voters >> i & 1) != 0 && i != node->index && is_known_to_recover(sim, leader, i))
 			recovering++;
 	}
 	if (recovering > 1 && (voters >> node->index & 1) != 0 &&

@@ -72,6 +72,14 @@ typedef enum SimFault
 	SIM_FAULT_WORKER_FREEZE,
 	SIM_FAULT_LONG_LOSS,		/* away for leases, with or without its power */
 	SIM_FAULT_WIPE_WITNESS,		/* a witness loses its state: it never takes part again */
+	SIM_FAULT_GREY,				/* from here on: drawn apart */
+	SIM_FAULT_RECEIVER_FREEZE = SIM_FAULT_GREY, /* SIGSTOP of a walreceiver alone */
+	SIM_FAULT_SENDER_FREEZE,	/* ... of a walsender */
+	SIM_FAULT_LOSSY,			/* 1 to 30 % of the messages of a node vanish */
+	SIM_FAULT_FAR,				/* 5 to 500 ms more on every link of a node */
+	SIM_FAULT_WAL_STALL,		/* flushes of WAL hang (G1) */
+	SIM_FAULT_WAL_ERROR,		/* one fails: the server panics, and what was written is lost */
+	SIM_FAULT_SPACE,			/* the disk is nearly full, then perhaps full (G3) */
 	SIM_FAULT_KINDS
 } SimFault;
 
@@ -123,6 +131,7 @@ typedef struct SimOptions
 	int			loss_ppm;
 	int			duplicate_ppm;
 	int			drift_ppm;		/* clock rates lie within +- of this */
+	SimTime		wall_off;		/* wall clocks lie within +- of this */
 	SimRange	fsync;
 	SimRange	boot;			/* start of the processes until local WAL is read */
 	SimRange	promote;		/* each of the two halves of a promotion */
@@ -244,6 +253,7 @@ typedef struct SimClock
 	SimTime		base_at;
 	QuorumTime	base_mono;
 	QuorumTime	suspended;		/* boot - mono */
+	QuorumTime	wall_ahead;
 	int			ppm;
 } SimClock;
 
@@ -290,6 +300,9 @@ typedef struct SimNode
 	SimTime		frozen_at;
 	bool		suspended;		/* frozen with its host: mono stands still */
 	SimClock	clock;
+	int			loss_ppm;		/* of its messages, beside what all links lose */
+	SimTime		farther;		/* on every link */
+	SimTime		receiver_until; /* its walreceiver is stopped; 0 = runs */
 
 	/* worker */
 	QuorumConfig config;
@@ -304,6 +317,9 @@ typedef struct SimNode
 
 	/* disk */
 	bool		disk_slow;
+	SimTime		stall_until;	/* no flush of WAL ends before */
+	SimTime		flush_began;	/* the one of a primary */
+	bool		space_low;
 	size_t		state_size;
 	uint8_t		state[QUORUM_ENCODED_MAX];
 	SimSet		disk_set;		/* what the state says, decoded */
@@ -334,13 +350,6 @@ typedef struct SimNode
 	int			commit_capacity;
 } SimNode;
 
-typedef struct SimAsync
-{
-	SimCommit	commit;
-	QuorumTerm	tli;			/* written on */
-	bool		lost;			/* a failover took it back */
-} SimAsync;
-
 /* What the oracle remembers: more than any node may. */
 typedef struct SimOracle
 {
@@ -364,6 +373,8 @@ typedef struct SimOracle
 	bool		added[SIM_NODES];	/* its joining was, and nobody asked for more */
 	QuorumTerm	newest_term;	/* somebody was elected in it */
 	uint32_t	newest_members; /* of the set of that leader */
+	SimTime		told_at[SIM_NODES][SIM_NODES];	/* [a][b]: a last heard that b recovers; 0 = it
+												 * has not in this life, or b is whole */
 	int			acked;			/* commits acknowledged */
 	SimTime		acked_at;
 	int			elections;
@@ -384,7 +395,8 @@ typedef struct SimOperator
 	int			failed;
 	QuorumNodeId dead;			/* a member that is dead for good and must go; 0 = none */
 	SimTime		paused_until;	/* by the longest pause that was asked for */
-	bool		calm;			/* the switchover after healing was asked for */
+	bool		calm;			/* the switchover after healing was asked for, or is due */
+	bool		spoilt;			/* due: the disk of its leader is of no use any more */
 	int			calm_from;		/* who led then */
 	QuorumNodeId calm_to;
 	int			calm_elections;	/* before it */
@@ -488,6 +500,7 @@ extern void sim_mute(Sim *sim, int from, int to);
 extern void sim_links_up(Sim *sim);
 extern void sim_probe(Sim *sim, SimNode *from, SimNode *peer);
 extern void sim_probe_answer(Sim *sim, SimNode *from, SimNode *peer);
+extern SimTime sim_link_delay(Sim *sim, const SimNode *from, const SimNode *to);
 extern bool sim_link_works(const Sim *sim, const SimNode *a, const SimNode *b);
 
 /* wal.c: history files */
@@ -546,6 +559,10 @@ extern void sim_pg_hold(Sim *sim, SimNode *node, bool hold);
 extern void sim_stopped(Sim *sim, SimNode *node);
 extern void sim_long_loss(Sim *sim, SimNode *node);
 extern void sim_wipe(Sim *sim, SimNode *node);
+
+/* grey.c: what works badly instead of not at all */
+extern void sim_grey_fault(Sim *sim, SimFault kind, SimNode *node);
+extern void sim_disk_ok(Sim *sim, SimNode *node, int what);
 
 /* liveness.c */
 extern void sim_heal(Sim *sim);

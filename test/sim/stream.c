@@ -202,7 +202,7 @@ sim_stream_send(Sim *sim, SimNode *source)
 	{
 		SimNode    *node = &sim->nodes[i];
 		SimStream  *stream = &node->stream;
-		SimTime		at = sim->now + sim_draw(sim, sim->options.delay);
+		SimTime		at = sim->now + sim_link_delay(sim, source, node);
 		SimEvent   *event;
 
 		if (sim_chance(sim, sim->options.stream_slow_ppm))
@@ -324,7 +324,7 @@ sim_stream_reply(Sim *sim, SimNode *node, uint32_t id)
 		sim_facts_changed(sim, node);
 	stream->acked = node->log.flush;
 	sim_check_ack_sent(sim, node);
-	at = sim->now + sim_draw(sim, sim->options.delay);
+	at = sim->now + sim_link_delay(sim, node, &sim->nodes[stream->source]);
 	if (at < stream->acked_at)
 		at = stream->acked_at;
 	stream->acked_at = at;
@@ -387,7 +387,8 @@ sim_stream_hurry(Sim *sim, SimNode *node)
 {
 	SimStream  *stream = &node->stream;
 
-	if (stream->state != SIM_STREAM_LIVE || !sim_chance(sim, 500000))
+	if (stream->state != SIM_STREAM_LIVE || sim->now < node->receiver_until ||
+		sim->now < node->stall_until || !sim_chance(sim, 500000))
 		return;
 	if (!stream->flushing)
 		receive_early(sim, node);

@@ -50,6 +50,14 @@ typedef struct SimWaiting
 	uint32_t	rewound;		/* who held that until it was rewound: 1 << index */
 } SimWaiting;
 
+/* One that was acknowledged asynchronously. */
+typedef struct SimAsync
+{
+	SimCommit	commit;
+	QuorumTerm	tli;			/* written on */
+	bool		lost;			/* a failover took it back */
+} SimAsync;
+
 /* wal.c; what it says of history files is in sim.h */
 extern void sim_log_append(SimLog *log, QuorumTerm tli, QuorumLsn end, uint64_t payload);
 extern int	sim_log_complete(const SimLog *log, QuorumLsn lsn);
