@@ -44,4 +44,7 @@ extern bool pgq_guc_split_address(const char *address, char *host, uint16 *port)
 
 extern void pgq_guc_core_config(QuorumConfig *config);
 
+/* quorum.heartbeat_interval, or what stands for its 0. */
+extern QuorumTime pgq_guc_heartbeat_us(void);
+
 #endif							/* PGQ_GUC_H */
