@@ -181,6 +181,8 @@ history_parse_line(PgqHistory *history, TimeLineID target, const char *line)
 	begin = last ? last->end : InvalidXLogRecPtr;
 	if (tli == 0 || tli >= target || (last && tli <= last->tli) || end < begin)
 		return false;
+	if (end == InvalidXLogRecPtr)
+		return false;			/* would be a part without an end: it has no other use */
 	return history_add(history, tli, begin, end);
 }
 
