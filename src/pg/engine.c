@@ -436,15 +436,15 @@ drive(void)
 	if (quorum_drive(&node, &event, &scratch, &ops, NULL))
 		return;
 
-	/* R1: a promise that may not be on disk is not made, and not tried again. */
+	/* R1: a promise that may not be on disk is not made; the next worker begins with what is. */
 	running = false;
 	pgq_engine_shut_gate();
-	pgq_shared->boot_membership = PGQ_STATE_UNREADABLE;
-	pgq_engine_notice("the state of this node could not be written");
+	pgq_shared->state_in_doubt = true;
 	ereport(FATAL,
 			(errcode(ERRCODE_IO_ERROR),
 			 errmsg("quorum: the state of this node could not be written: it takes no part"),
-			 errhint("Mend the file system of the data directory, then restart the server.")));
+			 errhint("Mend the file system of the data directory: it takes part again when "
+					 "its state can be written.")));
 }
 
 void

@@ -119,6 +119,8 @@ typedef struct PgqShared
 	uint64		boot_nonce;		/* random, new at every (crash-)restart */
 	QuorumNodeId boot_node_id;	/* 0 unless PGQ_MEMBER */
 
+	bool		state_in_doubt; /* the worker's: a write of the state failed */
+
 	/*
 	 * Single words that must be read without waiting for anybody: written by the
 	 * worker (its last act on exit is to shut the gate), read by everyone.

@@ -23,6 +23,7 @@
 #include "storage/proc.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "engine.h"
@@ -33,6 +34,7 @@
 #include "worker.h"
 
 #define CHORES_INTERVAL_US	INT64CONST(1000000)
+#define STATE_RETRY_MS		1000
 
 static QuorumTime chores_at;
 
@@ -89,21 +91,42 @@ settings_fit(void)
 	return false;
 }
 
-/* Nothing to do but to end when the server does. */
+/* Nothing to do for a time (-1: for ever) but to end when the server does. */
 static void
-idle_until_shutdown(void)
+idle(long milliseconds)
 {
-	for (;;)
-	{
-		int			events = WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, 0,
-									   PG_WAIT_EXTENSION);
+	TimestampTz begin = GetCurrentTimestamp();
+	long		left = milliseconds;
 
-		if (events & WL_LATCH_SET)
-			ResetLatch(MyLatch);
+	while (left != 0)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (left > 0 ? WL_TIMEOUT : 0),
+						 left, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
 		if (ShutdownRequestPending)
 			proc_exit(1);
 		CHECK_FOR_INTERRUPTS();
+		if (left > 0)
+			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+												   TimestampTzPlusMilliseconds(begin, milliseconds));
 	}
+}
+
+/*
+ * R1: a failed write may have left a state that is in the cache and not on the disk.  What was
+ * read is written anew before anything is promised by it.
+ */
+static void
+settle_state(const QuorumHardState *hard)
+{
+	if (!pgq_shared->state_in_doubt)
+		return;
+	pgq_engine_notice("the state of this node could not be written");
+	while (!pgq_state_write(hard))
+		idle(STATE_RETRY_MS);
+	pgq_shared->state_in_doubt = false;
+	pgq_engine_notice("");
+	ereport(LOG, (errmsg("quorum: the state of this node can be written again")));
 }
 
 static void
@@ -184,7 +207,7 @@ start(void)
 	uint16		port;
 
 	if (!settings_fit())
-		idle_until_shutdown();
+		idle(-1);
 	why[0] = '\0';
 	membership = pgq_shared->boot_membership;
 	if (membership != PGQ_STATE_UNREADABLE)
@@ -196,9 +219,11 @@ start(void)
 						why[0] != '\0' ? why : pgq_shared->notice)));
 		if (why[0] != '\0')
 			pgq_engine_notice(why);
-		idle_until_shutdown();
+		idle(-1);
 	}
 
+	if (membership == PGQ_MEMBER)
+		settle_state(&hard);
 	if (!pgq_guc_split_address(pgq_address, host, &port))
 		elog(FATAL, "quorum.address became invalid");
 	memset(&identity, 0, sizeof(identity));

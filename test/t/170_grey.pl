@@ -1,7 +1,7 @@
 # A leader whose worker is well and whose service is not gives its term up.
 #
 # Heartbeats pass all the time.  G2: nobody can stream from it.  G3: its disk is nearly
-# full.  G1: the flush of its WAL hangs.
+# full.  G1: the flush of its WAL hangs.  And a follower whose state cannot be written.
 
 use strict;
 use warnings;
@@ -137,6 +137,22 @@ SKIP:
 	write_one();
 	$cluster->wait_for_followers;
 }
+
+# ---- R1: a promise that cannot be written is not made ---------------------------------
+
+$leader = $cluster->leader;
+my ($full) = $cluster->followers;
+my $from = $cluster->log_size($full);
+chmod 0500, $full->data_dir . '/pg_quorum' or die "chmod: $!";
+$cluster->ask($leader, 'SELECT quorum.switchover()', timeout => 20);
+another_leads($leader, 'a switchover');
+$cluster->wait_for_log($full, qr/the state of this node could not be written: it takes no part/, $from);
+$cluster->wait_until('its reason', sub {
+	($cluster->ask($full, 'SELECT reason FROM quorum.status') // '') =~ /state of this node could not be written/ });
+pass('a node that cannot write its state takes no part, and says why');
+chmod 0700, $full->data_dir . '/pg_quorum' or die "chmod: $!";
+$cluster->wait_for_followers;
+pass('it takes part again when it can, without a restart');
 
 is($cluster->ask($cluster->leader, "SELECT count(*) FROM t WHERE id <= $id"), $id,
 	'every acknowledged row is there');
