@@ -55,6 +55,7 @@ typedef struct CommitFence
 	bool		armed;			/* the rules of a member apply to this commit */
 	bool		local_commit;	/* the session chose it and the administrator allows it */
 	bool		two_phase;		/* COMMIT PREPARED or ROLLBACK PREPARED wrote for another xact */
+	char		gid[GIDSIZE];	/* when two_phase: which */
 	bool		async;			/* the quorum only has to be near */
 	bool		level_set;		/* synchronous_commit is ours for this commit */
 	int			session_level;	/* when level_set: what it was */
@@ -175,7 +176,7 @@ on_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 {
 	Node	   *stmt = pstmt->utilityStmt;
 	bool		reads = (IsA(stmt, CopyStmt) && !((CopyStmt *) stmt)->is_from) ||
-		IsA(stmt, NotifyStmt);
+		IsA(stmt, FetchStmt) || IsA(stmt, NotifyStmt);
 
 	if (IsA(stmt, TransactionStmt))
 	{
@@ -188,6 +189,7 @@ on_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 				refuse_commit(true);
 			arm();
 			commit_fence.two_phase = true;
+			strlcpy(commit_fence.gid, ((TransactionStmt *) stmt)->gid, GIDSIZE);
 			shield();
 		}
 	}
@@ -203,8 +205,9 @@ on_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 								dest, completion);
 
 	/*
-	 * COPY of a table reads without the executor; after reading counts (S7).  NOTIFY gets
-	 * its xid after PRE_COMMIT, and one that reaches nobody had better fail.
+	 * COPY of a table and FETCH from a cursor WITH HOLD read without the executor; after
+	 * reading counts (S7).  NOTIFY gets its xid after PRE_COMMIT, and one that reaches nobody
+	 * had better fail.
 	 */
 	if (reads)
 		pgq_fence_check_read();
@@ -221,6 +224,7 @@ before_commit(void)
 	if (commit_fence.two_phase)
 		return;
 
+	pgq_fence_confirm_calls();
 	arm();
 	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		return;
@@ -257,6 +261,7 @@ commit_over(void)
 	CommitFence ended = commit_fence;
 
 	memset(&commit_fence, 0, sizeof(commit_fence));
+	pgq_fence_forget_calls();
 	if (ended.level_set)
 	{
 		synchronous_commit = ended.session_level;
@@ -453,7 +458,8 @@ cut_connection(const char *reason)
 	ereport(LOG,
 			(TransactionIdIsValid(xid) ?
 			 errmsg("connection cut, outcome of transaction %u unknown", xid) :
-			 errmsg("connection cut, outcome of a prepared transaction unknown"),
+			 errmsg("connection cut, outcome of prepared transaction \"%s\" unknown",
+					commit_fence.gid),
 			 errdetail_internal("It is committed here, but the quorum is not known to hold it. %s",
 								reason)));
 	InterruptPending = true;

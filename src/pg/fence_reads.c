@@ -13,12 +13,14 @@
 
 #include "access/xlog.h"
 #include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/plannodes.h"
+#include "tcop/pquery.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
@@ -29,9 +31,13 @@
 #define STATUS_SCHEMA	"quorum"
 
 static ExecutorRun_hook_type previous_run = NULL;
+static object_access_hook_type previous_access = NULL;
+static bool called = false;		/* by the client itself, in this transaction */
 static int	depth = 0;			/* queries of functions run inside that of the client */
 
 static void on_executor_run(PGQ_EXECUTOR_RUN_PARAMS);
+static void on_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id,
+							 void *arg);
 static void check_query(PlannedStmt *pstmt);
 static void confirm_query(PlannedStmt *pstmt);
 static void refuse(const char *what);
@@ -46,6 +52,39 @@ pgq_fence_reads_init(void)
 {
 	previous_run = ExecutorRun_hook;
 	ExecutorRun_hook = on_executor_run;
+	previous_access = object_access_hook;
+	object_access_hook = on_object_access;
+}
+
+/*
+ * A function call of the protocol (libpq's PQfn, which reads large objects) passes neither
+ * executor nor utilities: no portal is active.  Functions that the planner evaluates are not
+ * volatile.
+ */
+static void
+on_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
+{
+	if (previous_access)
+		previous_access(access, class_id, object_id, sub_id, arg);
+	if (access != OAT_FUNCTION_EXECUTE || ActivePortal != NULL || !pgq_is_member() ||
+		MyBackendType != B_BACKEND || func_volatile(object_id) != PROVOLATILE_VOLATILE)
+		return;
+	called = true;
+	pgq_fence_check_read();
+}
+
+/* After reading counts (S7); nothing of ours runs at the end of the call, so its commit is it. */
+void
+pgq_fence_confirm_calls(void)
+{
+	if (called)
+		pgq_fence_check_read();
+}
+
+void
+pgq_fence_forget_calls(void)
+{
+	called = false;
 }
 
 /* For reads that do not pass the executor. */
