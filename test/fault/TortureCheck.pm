@@ -237,23 +237,39 @@ sub check_reads
 		my ($what, $key, $text) = split /:/, $_, 3;
 		if ($what eq 'a')
 		{
-			$own{$text} = 1;
+			$own{$key}{$text} = 1;
 			next;
 		}
 		$t->{standby} ? $self->{standby_reads}++ : $self->{reads}++;
-
-		# own values may be followed by nothing: they are locked
-		my @values = split /,/, $text // '';
-		my @others = grep { !$own{$_} } @values;
-		$self->check_order($t, $key, @others);
+		my ($length, $others, $last) = $self->judge_values($t, $key, $text // '', $own{$key});
 		my $known = $self->acknowledged_before($key, $t->{start});
-		$self->find('stale', "key $key, " . @values . " values, acknowledged was place $known: $t->{line}")
-		  if !$t->{standby} && $known >= @values;
-		my $writer = @others ? $self->{writer}{ $others[-1] } : undef;
+		$self->find('stale', "key $key, $length values, acknowledged was place $known: $t->{line}")
+		  if !$t->{standby} && $known >= $length;
+		my $writer = defined $last ? $self->{writer}{$last} : undef;
 		my $written = $writer ? $writer->{appends}{$key} : undef;
-		$self->find('G1b', "key $key ends with $others[-1]: $t->{line}") if $written && $written->[-1] != $others[-1];
-		push @{ $t->{saw} }, [ $key, scalar @others, $writer ] if $t->{outcome} eq 'ok';
+		$self->find('G1b', "key $key ends with $last: $t->{line}") if $written && $written->[-1] != $last;
+		push @{ $t->{saw} }, [ $key, $others, $writer ] if $t->{outcome} eq 'ok';
 	}
+}
+
+# How many values were read, how many of them of others, and the last of these.
+sub judge_values
+{
+	my ($self, $t, $key, $text, $own) = @_;
+	$self->{text}{$key} //= join '', map { "$_," } @{ $self->{lists}{$key} // [] };
+
+	# the usual case, at once: it is the beginning of the list
+	if (!$own && ($text eq '' || substr($self->{text}{$key}, 0, 1 + length $text) eq "$text,"))
+	{
+		my $count = $text eq '' ? 0 : 1 + ($text =~ tr/,//);
+		return ($count, $count, $count ? substr($text, 1 + rindex $text, ',') : undef);
+	}
+
+	# own values may be followed by nothing: they are locked
+	my @values = split /,/, $text;
+	my @others = grep { !$own->{$_} } @values;
+	$self->check_order($t, $key, @others);
+	return (scalar @values, scalar @others, $others[-1]);
 }
 
 # What was read is what is there, in that order.
