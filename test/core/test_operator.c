@@ -285,6 +285,15 @@ force(void)
 	beat = test_from(&host, 2, QUORUM_MSG_HEARTBEAT, host.node.hard.term - 5);
 	(void) test_message(&host, &beat);
 	test_claim(host.node.role == QUORUM_ROLE_LEADER, "whoever led meanwhile is not followed");
+	beat = test_from(&host, 2, QUORUM_MSG_MEMBERS, host.node.hard.term + 1);
+	beat.members = host.node.hard.members;
+	beat.members.id.term = beat.term;
+	(void) test_message(&host, &beat);
+	beat = test_from(&host, 2, QUORUM_MSG_HEARTBEAT, host.node.hard.term + 1);
+	beat.lease_us = LEASE;
+	(void) test_message(&host, &beat);
+	test_claim(host.node.role == QUORUM_ROLE_LEADER,
+			   "nor in a term beyond that: an operator has to stop one of the two (F2)");
 	test_claim(refused(request(QUORUM_ADMIN_FORCE, ""), "leads already"), "once is enough");
 }
 
