@@ -95,7 +95,7 @@ settings_fit(void)
 static void
 idle(long milliseconds)
 {
-	TimestampTz begin = GetCurrentTimestamp();
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), milliseconds);
 	long		left = milliseconds;
 
 	while (left != 0)
@@ -107,8 +107,7 @@ idle(long milliseconds)
 			proc_exit(1);
 		CHECK_FOR_INTERRUPTS();
 		if (left > 0)
-			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-												   TimestampTzPlusMilliseconds(begin, milliseconds));
+			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
 	}
 }
 
