@@ -87,17 +87,42 @@ gone_for_long(const QuorumNode *node, const QuorumPeer *peer)
 }
 
 /*
+ * Would this leader still have its lease if that voter said nothing more?  Not asked where
+ * there is no majority without it anyway.
+ */
+static bool
+leads_without(const QuorumNode *node, QuorumNodeId id)
+{
+	int			needed = quorum_members_majority(&node->hard.members);
+	int			heard = 0;
+
+	if (!quorum_members_votes(&node->hard.members, id) ||
+		quorum_members_vote_count(&node->hard.members) - 1 < needed)
+		return true;
+	for (int i = 0; i < node->hard.members.count; i++)
+	{
+		QuorumNodeId other = node->hard.members.members[i].id;
+
+		if (other != id && quorum_members_votes(&node->hard.members, other) &&
+			(other == node->hard.node_id || node->peers[i].acked_until > node->now.boot))
+			heard++;
+	}
+	return heard >= needed;
+}
+
+/*
  * W1, S8: who rewinds itself neither votes nor stands until it is whole again.  So that
  * the cluster survives the loss of this leader meanwhile, a majority must stay whole;
  * when it is not anyway, one at a time.  A gate that cannot open because those that
- * should hold its first record have diverged lets one of them go.
+ * should hold its first record have diverged lets one of them go, but not the one whose
+ * word its lease stands on: nobody would lead while that one copies.
  */
 static bool
 may_rewind(const QuorumNode *node, QuorumNodeId id)
 {
 	int			others = 0;
 
-	if (!node->promoted || !quorum_lease_valid(node))
+	if (!node->promoted || !quorum_lease_valid(node) || !leads_without(node, id))
 		return false;
 	if (node->rewinding != QUORUM_NO_NODE && node->rewinding != id &&
 		node->now.mono < node->rewinding_until)
