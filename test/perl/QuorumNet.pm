@@ -262,7 +262,8 @@ sub _slow
 	my ($self, $from, $to, $delay, $jitter, $kbits) = @_;
 	die "there is no relay\n" if !$self->{to_relay};
 	print { $self->{to_relay} } "$from $to $delay $jitter $kbits\n";
-	$self->_run('ip', 'rule', 'add', 'pref', $rule, 'iif', "v$from", 'to', $self->address($to), 'lookup', $rule);
+	$self->_run('ip', 'rule', 'add', 'pref', $rule, 'iif', "v$from", 'to', $self->address($to), 'lookup', $rule)
+	  if !$self->{slowed}{"$from $to"}++;
 	return 'ok';
 }
 
@@ -274,6 +275,7 @@ sub _heal
 	if ($self->{to_relay})
 	{
 		print { $self->{to_relay} } "clear\n";
+		delete $self->{slowed};
 		$self->_run("while ip rule del pref $rule 2>/dev/null; do :; done");
 	}
 	return 'ok';
