@@ -6,6 +6,7 @@
 #   make installcheck               the SQL tests against a running server
 #
 #   core  unit  scenarios  sim  model   the consensus core alone, no PostgreSQL needed
+#   sanitize  fuzz                  the same sanitized; every decoder fuzzed (docs/fuzzing.md)
 #   mutants                         protections taken out of a copy: does a test notice?  ONLY="name …" SUITES=fast JOBS=n ALL=1 LOGS=dir
 #   tidy                            layout, who may include whom, sizes
 #   torture                         MINUTES of every fault at once, SEED, NODES, WITNESS=1: nothing acknowledged may be missing

@@ -159,6 +159,7 @@ sub without_server
 	}
 	command('simulator builds', @quiet, 'sim-build')
 	  && command("simulator, $sim_seeds fresh seeds", 'build/sim/quorum_sim', '--seeds', $sim_seeds);
+	sanitized(@quiet);
 	if (command('model builds', @quiet, 'model-build'))
 	{
 		command("model, every state of the scope $_", 'build/model/quorum_model', '--scope', $_) for qw(quick clocks);
@@ -183,6 +184,26 @@ sub short_torture
 	  && command("torture @torture", $^X, 'test/fault/torture.pl', '--bindir', pg_config('bindir'), '--client', 'build/fault/client',
 		'--relay', 'build/fault/relay', '--shim', 'build/fault/shim.so', @torture);
 	return;
+}
+
+# Once more with the sanitizers, and every decoder fed with what it should refuse.
+sub sanitized
+{
+	my @quiet = @_;
+	my $dir = 'build/sanitize';
+	local $ENV{ASAN_OPTIONS} = 'detect_leaks=0';
+
+	heading('the core and every decoder, sanitized');
+	if (command('builds with sanitizers', @quiet, '-j2', 'sanitize-build', 'fuzz-build'))
+	{
+		tap("$_, sanitized", "$dir/unit/$_") for map { m{.*/(.*)\.c$} } some('unit tests', sort glob('test/core/test_*.c'));
+		tap('scenarios, sanitized', "$dir/quorum_scenario", sort glob('test/scenarios/*.txt'));
+		command('simulator, 150 seeds, sanitized', "$dir/quorum_sim", '--seeds', 150);
+		for my $target (map { m{fuzz_(.*)\.c$} } some('fuzz targets', sort glob('test/fuzz/fuzz_*.c')))
+		{
+			command("decoder $target", "build/fuzz/check/fuzz_$target", '--runs', 5000);
+		}
+	}
 }
 
 sub with_servers

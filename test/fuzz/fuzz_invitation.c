@@ -118,6 +118,10 @@ fuzz_one(const uint8_t *bytes, size_t size)
 	else
 	{
 		fuzz_require(strlen(flaw) > 0 && strlen(flaw) < QUORUM_REASON_SIZE);
+
+		/* who is not in the set has no name to be compared */
+		fuzz_require(flaw != buffer ||
+					 quorum_members_find(&invite.members, invite.node_id) >= 0);
 		refuse(&invite, flaw);
 	}
 	free(buffer);

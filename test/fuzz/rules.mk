@@ -3,6 +3,7 @@
 #   make sanitize [SEEDS=150]              unit tests, scenarios, simulator; no server needed
 #   make fuzz-check [RUNS=n] [SEED=n]      every decoder, seeds and random mutations of them
 #   make fuzz [TARGET=name] [SECONDS=600]  the same with clang's libFuzzer, led by coverage
+#   make sanitize-servers [TESTS='010 020']   the tests on real clusters, library and programs sanitized
 
 # A finding ends the program: it is never one line among others.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -120,4 +121,8 @@ fuzz: $(foreach target,$(FUZZ_GUIDED),build/fuzz/check/fuzz_$(target) build/fuzz
 		echo "$$name: $$(sed -n 's/.*\(cov: [0-9]* ft: [0-9]*\).*/\1/p' build/fuzz/$$name.log | tail -1)," \
 			"$$(sed -n 's/^stat::number_of_executed_units: //p' build/fuzz/$$name.log) executions"; done
 
-.PHONY: sanitize sanitize-build fuzz fuzz-build fuzz-check
+# Needs root, and patchelf.
+sanitize-servers:
+	@test/fuzz/servers.sh $(TESTS)
+
+.PHONY: sanitize sanitize-build sanitize-servers fuzz fuzz-build fuzz-check
