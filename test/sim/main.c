@@ -182,8 +182,10 @@ tell_seed(const Arguments *arguments, uint64_t seed)
 	sim->trace_from = arguments->from;
 	verdict = run_seed(sim, arguments, seed);
 	if (verdict == SIM_OK)
-		printf("sim: ok, %d commits acknowledged, %d elections, %ld events, trace %016llx\n",
-			   sim->oracle.acked, sim->oracle.elections, sim->events,
+		printf("sim: ok, %d commits acknowledged, %d asynchronous (%d lost, at most %llu bytes at "
+			   "once), %d elections, %ld events, trace %016llx\n", sim->oracle.acked,
+			   sim->oracle.async_acked, sim->oracle.async_lost,
+			   (unsigned long long) sim->oracle.lag_lost, sim->oracle.elections, sim->events,
 			   (unsigned long long) sim->hash);
 	else
 	{
