@@ -176,7 +176,7 @@ pgq_dial_ready(PgqPeer *peer, uint64 now)
 	if (link->phase == PGQ_LINK_CHALLENGE)
 		good = pgq_answer_challenge(peer, now);
 	else
-		good = pgq_take_welcome(peer, &why);
+		good = pgq_take_welcome(peer, now, &why);
 	if (!good)
 	{
 		dial_failed(peer, why, now);

@@ -166,7 +166,7 @@ log_refused_welcome(const PgqPeer *peer, const char *whose, PgqVerdict verdict)
 }
 
 bool
-pgq_take_welcome(PgqPeer *peer, const char **why)
+pgq_take_welcome(PgqPeer *peer, uint64 now, const char **why)
 {
 	PgqLink    *link = &peer->link;
 	PgqWelcome	welcome;
@@ -200,6 +200,11 @@ pgq_take_welcome(PgqPeer *peer, const char **why)
 		log_refused_welcome(peer, "This node says about it", verdict);
 		return false;
 	}
+
+	/* it was on its way when its sender restarted, and is no second restart */
+	if (welcome.who.member &&
+		pgq_boot_is_obsolete(welcome.who.node_id, welcome.who.boot_nonce, now))
+		return false;
 	link->who = welcome.who;
 	return true;
 }

@@ -12,6 +12,6 @@
 extern bool pgq_send_challenge(PgqLink *link, uint64 now);
 extern bool pgq_answer_challenge(PgqPeer *peer, uint64 now);
 extern bool pgq_answer_hello(PgqLink *link, uint64 now);
-extern bool pgq_take_welcome(PgqPeer *peer, const char **why);
+extern bool pgq_take_welcome(PgqPeer *peer, uint64 now, const char **why);
 
 #endif							/* PGQ_TRANSPORT_HANDSHAKE_H */

@@ -49,11 +49,17 @@ is($leader->safe_psql('postgres', 'SELECT count(*) FROM t', connstr => "$connstr
 # found later, and until then it is not counted.
 my $size = $cluster->log_size($leader);
 my ($out, $err) = ('', '');
-my $impostor = do {
-	local $ENV{PGOPTIONS} = '-c application_name=' . $second_name =~ s/_/\\_/r;
+sub smuggle
+{
+	my ($name, @options) = @_;
+	local $ENV{PGOPTIONS} = '-c application_name=' . $name =~ s/_/\\_/r;
 	local $ENV{PGAPPNAME} = '';
-	IPC::Run::start([ 'pg_receivewal', '-D', $directory, '--synchronous', '--no-loop', '-d', $connstr ], '>', \$out, '2>', \$err);
-};
+
+	return IPC::Run::start([ 'pg_receivewal', '-D', $directory, '--synchronous', '-d', $connstr, @options ],
+		'>', \$out, '2>', \$err);
+}
+
+my $impostor = smuggle($second_name, '--no-loop');
 $cluster->wait_for_log($leader, qr/ending walsender \d+: it streams in the name of a member/, $size);
 pass('a name that was smuggled in is found');
 $impostor->finish;
@@ -75,16 +81,17 @@ my $lsn = $cluster->wait_until('the insert is in the WAL', sub {
 	return $cluster->ask($leader, "SELECT pg_current_wal_flush_lsn() FROM pg_stat_activity "
 		. "WHERE query LIKE 'INSERT INTO t VALUES (1)%' AND wait_event = 'SyncRep'");
 });
+is($cluster->ask($leader, 'SELECT count(*) FROM t'), '0', 'a commit waits');
 
-# It comes back whenever it is ended.
+# It has the name, too, so PostgreSQL's own wait ends; it comes back whenever it is ended.
 $size = $cluster->log_size($leader);
-$impostor = IPC::Run::start([ 'pg_receivewal', '-D', "$directory", '--synchronous', '-S', $third_name, '-d', $connstr ],
-	'>', \$out, '2>', \$err);
+$impostor = smuggle($third_name, '-S', $third_name);
 my $row = $cluster->wait_until('the impostor acknowledges the insert', sub {
 	return $cluster->ask($leader, "SELECT r.counted || ', ' || r.why_not FROM pg_stat_replication s "
 		. "JOIN pg_replication_slots l ON l.active_pid = s.pid JOIN quorum.replication r ON r.pid = s.pid "
 		. "WHERE l.slot_name = '$third_name' AND s.flush_lsn >= '$lsn'");
 });
+$cluster->wait_until("PostgreSQL's own wait is over", sub { $cluster->ask($leader, 'SELECT count(*) FROM t') eq '1' });
 ok(!$writer->finished(0.5), 'who holds the slot of a member releases no commit');
 is($row, 'false, did not prove to be this member', '... as quorum.replication says');
 $cluster->wait_for_log($leader, qr/ending walsender \d+: it streams in the name of a member/, $size);
