@@ -118,7 +118,14 @@ fuzz_seed(int number, uint8_t *bytes)
 		"2021-11-21T04:36:33.123456Z\tleads\t7\tn1\telected by 2 of 3\t12.5\n#"
 	};
 
-	if (number >= (int) lengthof(texts) - 1)
+	if (number == (int) lengthof(texts) - 1)
+	{
+		/* a reason longer than a line has room for */
+		memcpy(bytes, "\11\0001\t0/3000148\t", 14);
+		memset(bytes + 14, 'r', 300);
+		return 14 + 300;
+	}
+	if (number >= (int) lengthof(texts))
 		return 0;
 	bytes[0] = 9;
 	bytes[1] = 0;

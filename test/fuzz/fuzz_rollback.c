@@ -152,7 +152,9 @@ fuzz_seed(int number, uint8_t *bytes)
 		"pg_waldump: error: out of memory\n",
 		RECORD("Transaction", "741", "PREPARE gid 'x': 2026-11-21 04:36:33.1 UTC")
 		RECORD("Transaction", "742", "ABORT 2026-11-21 04:36:33.1 UTC"),
-		RECORD("Transaction", "743", "PREPARE gid a\tb: 2026-11-21 04:36:33.1 UTC")
+		RECORD("Transaction", "743", "PREPARE gid a\tb: 2026-11-21 04:36:33.1 UTC"),
+		"rmgr: Transaction len (rec/tot): 1/1, tx: 1, lsn: 0/0123456789ABCDEF0123456789ABCDEF012345,"
+		" prev 0/1, desc: COMMIT 2026-11-21 04:36:33.1 UTC\n"
 	};
 
 	if (number >= (int) lengthof(texts))

@@ -110,7 +110,14 @@ fuzz_refused(int number, uint8_t *bytes)
 		"Name", "::1:5432", "[::1", "h:0", "h:65536", ":1", "h h:1", "h'x:1", "1 h"
 	};
 
-	if (number >= (int) lengthof(texts))
+	if (number == (int) lengthof(texts))
+	{
+		/* a host that is too long by one */
+		memset(bytes, 'h', QUORUM_HOST_SIZE);
+		memcpy(bytes + QUORUM_HOST_SIZE, ":1", 2);
+		return QUORUM_HOST_SIZE + 2;
+	}
+	if (number > (int) lengthof(texts))
 		return 0;
 	memcpy(bytes, texts[number], strlen(texts[number]));
 	return strlen(texts[number]);

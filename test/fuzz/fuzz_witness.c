@@ -97,7 +97,15 @@ fuzz_seed(int number, uint8_t *bytes)
 size_t
 fuzz_refused(int number, uint8_t *bytes)
 {
-	(void) number;
-	(void) bytes;
-	return 0;
+	static const char *const texts[] = {
+		"name=w\n", "address=h:1\n", "name=W\naddress=h:1\n", "name=w\naddress=h:65536\n",
+		"name=w\naddress=h:1\nlease_duration=601s\n", "name=w\naddress=h:1\nlease_duration=99\n",
+		"name=w\naddress=h:1\ndeath_proof=yes\n", "name=w\naddress=h:1\nother=1\n",
+		"name=w\naddress=h:1\nnothing\n"
+	};
+
+	if (number >= (int) lengthof(texts))
+		return 0;
+	memcpy(bytes, texts[number], strlen(texts[number]));
+	return strlen(texts[number]);
 }
