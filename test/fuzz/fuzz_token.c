@@ -101,7 +101,28 @@ fuzz_seed(int number, uint8_t *bytes)
 size_t
 fuzz_refused(int number, uint8_t *bytes)
 {
-	(void) number;
-	(void) bytes;
-	return 0;
+	static const char not_base64[] = "aG9zdHM#";
+	char	   *whole;
+
+	switch (number)
+	{
+		case 0:					/* the check sum is right, what it is of is not base64 */
+			whole = psprintf("!" TOKEN_PREFIX "%08x.%s", checksum(not_base64), not_base64);
+			break;
+		case 1:					/* another check sum */
+			whole = psprintf("!" TOKEN_PREFIX "%08x.%s", 0x12345678, "aG9zdHMg");
+			break;
+		case 2:					/* no secret */
+			whole = pg_strdup("hosts a\nports 1\ndbname d\nuser u\n");
+			break;
+		case 3:
+			whole = pg_strdup("@file");
+			break;
+		default:
+			return 0;
+	}
+	memcpy(bytes, whole, strlen(whole));
+	number = (int) strlen(whole);
+	fuzz_release();
+	return (size_t) number;
 }
