@@ -79,7 +79,7 @@ for number in ${*:-$(cd test/t && ls | sed 's/_.*//')}; do
 	status=0
 	setpriv --reuid "$user" --regid "$user" --init-groups env -i HOME="$dir" LC_ALL=C \
 		PATH="$bindir:/usr/local/bin:/usr/bin:/bin" TESTDIR="$dir" TESTDATADIR="$dir/data" TESTLOGDIR="$dir/log" \
-		PGPORT=65432 PG_CONFIG="$copy" PG_TEST_TIMEOUT_DEFAULT=360 \
+		PGPORT=65432 PG_CONFIG="$copy" PG_REGRESS="${test_perl%/perl}/regress/pg_regress" PG_TEST_TIMEOUT_DEFAULT=360 \
 		QUORUM_NEXT_LIBRARY="$root/source/build/next/pg_quorum.so" \
 		ASAN_OPTIONS="detect_leaks=0:verify_asan_link_order=0:abort_on_error=1:log_path=$root/reports/report" \
 		UBSAN_OPTIONS=print_stacktrace=1 \
