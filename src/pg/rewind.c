@@ -403,16 +403,20 @@ not_begun(PgqJournal *journal, const PgqRewindTold *told)
 {
 	char		why[QUORUM_REASON_SIZE];
 
-	if (told->hopeless && pgq_clone_possible(why))
+	const char *reason = told->nothing_to_do ? "pg_rewind saw nothing to rewind" : told->error;
+
+	/* The data have left the leader's log, as streaming found; pg_rewind will not see it either time. */
+	bool		hopeless = told->hopeless || told->nothing_to_do;
+
+	if (hopeless && pgq_clone_possible(why))
 	{
-		strlcpy(journal->reason, told->error, sizeof(journal->reason));
+		strlcpy(journal->reason, reason, sizeof(journal->reason));
 		enter(journal, PGQ_REWIND_NEEDS_CLONE);
 		return;
 	}
 	if (!pgq_parking_back())
 		refuse_to_start("the data could not be moved back");
-	give_up(journal, told->hopeless ? PGQ_REWIND_HOPELESS : PGQ_REWIND_FAILED,
-			told->nothing_to_do ? "pg_rewind saw nothing to rewind" : told->error);
+	give_up(journal, hopeless ? PGQ_REWIND_HOPELESS : PGQ_REWIND_FAILED, reason);
 }
 
 /*
