@@ -158,7 +158,7 @@ sub without_server
 		tap('scenarios', 'build/sim/quorum_scenario', @scenarios) if @scenarios;
 	}
 	command('simulator builds', @quiet, 'sim-build')
-	  && command("simulator, $sim_seeds fresh seeds", 'build/sim/quorum_sim', '--seeds', $sim_seeds);
+	  && command("simulator, $sim_seeds seeds", 'build/sim/quorum_sim', '--seeds', $sim_seeds, '--base', 1);
 	sanitized(@quiet);
 	if (command('model builds', @quiet, 'model-build'))
 	{

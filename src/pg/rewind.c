@@ -402,10 +402,9 @@ static void
 not_begun(PgqJournal *journal, const PgqRewindTold *told)
 {
 	char		why[QUORUM_REASON_SIZE];
-
 	const char *reason = told->nothing_to_do ? "pg_rewind saw nothing to rewind" : told->error;
 
-	/* The data have left the leader's log, as streaming found; pg_rewind will not see it either time. */
+	/* its log is not the leader's, as streaming found, whatever pg_rewind makes of it */
 	bool		hopeless = told->hopeless || told->nothing_to_do;
 
 	if (hopeless && pgq_clone_possible(why))

@@ -31,5 +31,6 @@ extern void sim_check_converged(Sim *sim);
 extern void sim_check_winner(Sim *sim, const SimNode *node, const QuorumView *view);
 extern void sim_check_outvoted(Sim *sim, const SimCommit *commit);
 extern bool sim_nobody_can_serve(const Sim *sim);
+extern bool sim_cannot_be_spared(const Sim *sim, const SimNode *leader, const SimNode *node);
 
 #endif							/* SIM_CHANGE_H */

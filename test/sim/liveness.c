@@ -2,6 +2,7 @@
  * liveness.c
  *	  How a run ends: everything is repaired, and what is demanded then.
  */
+#include "quorum_members.h"
 #include "sim.h"
 
 /* How long after healing clients may have to wait, for good (docs/simulator.md). */
@@ -68,6 +69,29 @@ why_pending(const Sim *sim, char *text, size_t size)
 }
 
 /*
+ * W1: it has to rewind itself, and without its voice its leader would lose its lease: so many
+ * of the others are gone for good.
+ */
+bool
+sim_cannot_be_spared(const Sim *sim, const SimNode *leader, const SimNode *node)
+{
+	const QuorumMemberSet *set = &leader->core.hard.members;
+	int			needed = quorum_members_majority(set);
+	int			others = 0;
+
+	if (!node->diverged || !quorum_members_votes(set, node->id) ||
+		quorum_members_vote_count(set) - 1 < needed)
+		return false;
+	for (int i = 0; i < sim->options.nodes; i++)
+	{
+		const SimNode *other = &sim->nodes[i];
+
+		others += other != node && other->worker && quorum_members_votes(set, other->id) ? 1 : 0;
+	}
+	return others < needed;
+}
+
+/*
  * Who can follow does: at the end nobody is left behind.  A voter that promised a later
  * term waits for the next election, which its leader owes it after some leases.
  */
@@ -90,7 +114,8 @@ check_followers(Sim *sim)
 			bound += 6 * options->lease;
 		if (sim_pg_serves(sim, node) || sim_stream_counts(sim, node) || calm < bound ||
 			(members >> i & 1) == 0 || node->retired || node->state_size == 0 ||
-			(node->witness && node->worker && node->core.leader == leader->id))
+			(node->witness && node->worker && node->core.leader == leader->id) ||
+			sim_cannot_be_spared(sim, leader, node))
 			continue;
 		why_pending(sim, why, sizeof(why));
 		sim_fail(sim, SIM_LIVENESS, "node %u does not follow, long after healing:%s", node->id,

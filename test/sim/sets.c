@@ -396,7 +396,7 @@ sim_check_converged(Sim *sim)
 	{
 		const SimNode *node = &sim->nodes[set->members[i].id - 1];
 
-		if (!node->worker || node->retired)
+		if (!node->worker || node->retired || sim_cannot_be_spared(sim, leader, node))
 			continue;
 
 		/* Who promised a later term cannot follow before the next election (E7). */
