@@ -5,9 +5,9 @@
  * The gate shuts and the log is held: what is flushed by then is all there will ever be of
  * this term.  As soon as the target confirms it, the term is given up, with the target
  * named as successor: nobody waits for the old leader to stop.  That one votes for its
- * successor if asked within a moment, then restarts in place and follows without a rewind,
- * as its log ends where it did (T1-T4).  Until the target has confirmed, the leader can go
- * back to service.
+ * successor if asked within a moment, restarts in place when the successor serves, and
+ * follows without a rewind, as its log ends where it did (T1-T4).  Until the target has
+ * confirmed, the leader can go back to service.
  */
 #include <string.h>
 
@@ -16,7 +16,7 @@
 /* A target further behind than this would keep everybody waiting. */
 #define QUORUM_TRANSFER_LAG_MAX		(UINT64_C(16) * 1024 * 1024)
 
-/* How long the old leader waits to be asked for its vote, and how often it looks around. */
+/* How long the old leader waits to vote and for its successor, and how often it looks around. */
 #define QUORUM_LINGER_US			250000
 #define QUORUM_LINGER_STEP_US		3000
 
@@ -45,7 +45,7 @@ not_ready(const QuorumNode *node, int index)
 	return NULL;
 }
 
-/* The ready member with the most WAL; priority breaks ties; -1 when there is none. */
+/* Of the ready members of the highest priority the one with the most WAL; -1 = none. */
 static int
 best_target(const QuorumNode *node)
 {
@@ -137,7 +137,29 @@ quorum_transfer_holds(const QuorumNode *node)
 	return node->transfer.target != QUORUM_NO_NODE || node->handed_over != 0;
 }
 
-/* The vote for the successor leaves in one step, the server stops in a later one. */
+/* The rule of the successor's commits, and of its gate, cannot be met by the others alone. */
+static bool
+successor_needs_us(const QuorumNode *node)
+{
+	QuorumSyncRule rule;
+	int			others = 0;
+
+	quorum_members_sync_rule(&node->hard.members, node->hard.vote, &rule);
+	for (int i = 0; i < rule.count; i++)
+	{
+		int			index = quorum_members_find(&node->hard.members, rule.ids[i]);
+
+		if (rule.ids[i] != node->hard.node_id && index >= 0 &&
+			node->peers[index].stream_term == node->handed_over)
+			others++;
+	}
+	return others < rule.need;
+}
+
+/*
+ * The vote for the successor leaves in one step, the server stops in a later one; when others
+ * follow the successor, only as it serves: a restart keeps the machine busy.
+ */
 void
 quorum_leave_primary(QuorumNode *node, QuorumUpdate *update)
 {
@@ -146,7 +168,8 @@ quorum_leave_primary(QuorumNode *node, QuorumUpdate *update)
 		return;
 	if (node->handed_over == 0)
 		quorum_emit_action(update, QUORUM_ACTION_DEMOTE, node->hard.term, QUORUM_NO_NODE);
-	else if ((node->hard.term > node->handed_over && !node->hard_dirty) ||
+	else if ((node->hard.term > node->handed_over && !node->hard_dirty &&
+			  (node->leader_gate_open || successor_needs_us(node))) ||
 			 node->now.mono >= node->linger_until)
 		quorum_emit_action(update, QUORUM_ACTION_HAND_OVER, node->handed_over, QUORUM_NO_NODE);
 }

@@ -1,0 +1,122 @@
+/*
+ * test_transfer.c
+ *	  A hand-over, as the leader that gives its term up sees it: when it stops.
+ */
+#include "harness.h"
+
+static TestHost host;
+
+static bool
+stops(void)
+{
+	for (int i = 0; i < host.acted_count; i++)
+	{
+		if (host.acted[i].type == QUORUM_ACTION_HAND_OVER)
+			return true;
+	}
+	return false;
+}
+
+static void
+acknowledge(QuorumNodeId id)
+{
+	QuorumMessage ack = test_from(&host, id, QUORUM_MSG_HEARTBEAT_ACK, 2);
+
+	ack.sent_at = host.now.boot;
+	ack.lease_us = LEASE;
+	ack.stream_term = 2;
+	ack.stream_flush = 2000;
+	(void) test_message(&host, &ack);
+}
+
+/* Node 1 led term 2 and has handed it over to node 2, which `also` follows with it. */
+static void
+hand_over(int voters, bool also)
+{
+	static QuorumEvent event;
+
+	test_host_init(&host, 3);
+	if (voters == 2)
+	{
+		host.node.hard.members.count = 2;
+		host.disk = host.node.hard;
+	}
+	test_become_leader(&host);
+	host.facts.phase = QUORUM_PHASE_PRIMARY;
+	host.facts.position = (QuorumWalPos) {2, 2000};
+	host.facts.newest_tli = 2;
+	(void) test_facts(&host);
+	acknowledge(2);
+	if (also)
+		acknowledge(3);
+	(void) test_tick_at(&host, host.now.mono);
+	memset(&event, 0, sizeof(event));
+	event.type = QUORUM_EVENT_ADMIN;
+	event.u.admin.type = QUORUM_ADMIN_SWITCHOVER;
+	event.u.admin.request_id = 1;
+	event.u.admin.limit_us = 10 * LEASE;
+	strcpy(event.u.admin.name, host.node.hard.members.members[1].name);
+	(void) test_drive(&host, &event);
+	host.facts.wal_held = true;
+	(void) test_facts(&host);
+	acknowledge(2);
+}
+
+/* The successor asks for its vote. */
+static void
+vote(void)
+{
+	QuorumMessage ask = test_from(&host, 2, QUORUM_MSG_VOTE_REQUEST, 3);
+
+	ask.proposed_term = 3;
+	ask.position = (QuorumWalPos) {2, 2000};
+	(void) test_message(&host, &ask);
+	(void) test_tick_at(&host, host.now.mono + 3 * MS);
+}
+
+static void
+lead(bool gate_open)
+{
+	QuorumMessage beat = test_from(&host, 2, QUORUM_MSG_HEARTBEAT, 3);
+
+	beat.gate_open = gate_open;
+	beat.lease_us = LEASE;
+	(void) test_message(&host, &beat);
+	(void) test_tick_at(&host, host.now.mono + 3 * MS);
+}
+
+static void
+stopping(void)
+{
+	hand_over(3, true);
+	test_claim(host.node.role == QUORUM_ROLE_FOLLOWER && host.node.handed_over == 2,
+			   "who has confirmed the last byte gets the term");
+	test_claim(!stops(), "the old leader waits to be asked for its vote (T4)");
+	vote();
+	test_claim(host.disk.vote == 2 && host.disk.term == 3 && !stops(),
+			   "it has voted, and others follow the successor: it stays until that one serves");
+	lead(false);
+	test_claim(!stops(), "... not only leads");
+	lead(true);
+	test_claim(stops(), "then it stops");
+
+	hand_over(3, true);
+	vote();
+	(void) test_tick_at(&host, host.now.mono + 250 * MS);
+	test_claim(stops(), "it does not stay for ever");
+
+	hand_over(3, false);
+	vote();
+	test_claim(stops(), "when nobody else follows it stops at once: the gate waits for it");
+
+	hand_over(2, false);
+	vote();
+	test_claim(stops(), "so it does of two voters");
+}
+
+int
+main(void)
+{
+	stopping();
+	return test_done();
+}
