@@ -148,7 +148,7 @@ quorum_on_pre_vote_request(QuorumNode *node, QuorumUpdate *update, const QuorumM
 }
 
 static void
-start_round(QuorumNode *node)
+start_round(QuorumNode *node, QuorumTime length)
 {
 	for (int i = 0; i < QUORUM_MAX_NODES; i++)
 	{
@@ -156,7 +156,7 @@ start_round(QuorumNode *node)
 		node->peers[i].granted = false;
 		node->peers[i].reply_retry_at = 0;
 	}
-	node->round_ends_at = node->now.mono + quorum_round_length(node);
+	node->round_ends_at = node->now.mono + length;
 	node->election_at = QUORUM_NEVER;
 }
 
@@ -258,7 +258,7 @@ stand(QuorumNode *node, QuorumUpdate *update)
 	node->hard.vote = node->hard.node_id;
 	node->hard_dirty = true;
 	quorum_emit_note(update, QUORUM_NOTE_CANDIDATE, node->hard.term, QUORUM_NO_NODE, 0);
-	start_round(node);
+	start_round(node, quorum_vote_round_length(node));
 	if (round_result(node) > 0)
 		quorum_become_leader(node, update);
 	else
@@ -279,7 +279,7 @@ start_pre_vote(QuorumNode *node, QuorumUpdate *update)
 	/* Who cannot reach a majority asks for ever; that is told now and then only. */
 	if (node->lost_rounds < 4 || node->lost_rounds % 32 == 0)
 		quorum_emit_note(update, QUORUM_NOTE_PRE_VOTE, node->hard.term + 1, QUORUM_NO_NODE, 0);
-	start_round(node);
+	start_round(node, quorum_round_length(node));
 	if (round_result(node) > 0)
 		become_candidate(node, update);
 	else
@@ -370,8 +370,8 @@ quorum_election_facts(QuorumNode *node, QuorumUpdate *update)
 		node->hard_dirty = true;
 
 		/* Leave the one we voted for the time to win. */
-		node->election_at = node->now.mono + quorum_round_length(node) +
-			quorum_random_between(&node->random, 0, quorum_round_length(node));
+		node->election_at = node->now.mono + quorum_vote_round_length(node) +
+			quorum_random_between(&node->random, 0, quorum_vote_round_length(node));
 	}
 	else
 		quorum_emit_note(update, QUORUM_NOTE_REFUSED, node->hard.term, pending.candidate,

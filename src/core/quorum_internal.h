@@ -70,6 +70,7 @@ extern bool quorum_may_stand(const QuorumNode *node, const char **reason);
 
 /* How long a round of votes waits for answers. */
 extern QuorumTime quorum_round_length(const QuorumNode *node);
+extern QuorumTime quorum_vote_round_length(const QuorumNode *node);
 
 /* Nobody leads: when does this node ask for votes?  And when again after a lost round? */
 extern void quorum_plan_election(QuorumNode *node);

@@ -224,6 +224,7 @@ quorum_become_leader(QuorumNode *node, QuorumUpdate *update)
 	node->election_at = QUORUM_NEVER;
 	node->probe_at = QUORUM_NEVER;
 	node->lost_rounds = 0;
+	node->lost_votes = 0;
 	node->promise_until = 0;
 	node->elected_at = node->now.mono;
 	node->lease_until = 0;
@@ -359,6 +360,7 @@ accept_leader(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *beat)
 	node->election_at = QUORUM_NEVER;
 	node->probe_at = QUORUM_NEVER;
 	node->lost_rounds = 0;
+	node->lost_votes = 0;
 	if (node->boot_hold)
 	{
 		/* Whoever led before was not leader any more when this one was elected. */

@@ -116,6 +116,7 @@ typedef struct QuorumNode
 	/* candidates */
 	QuorumTime	round_ends_at;	/* mono */
 	int			lost_rounds;	/* since a leader was last known */
+	int			lost_votes;		/* of those, the ones that had cost a term */
 
 	/* leader */
 	QuorumTime	elected_at;		/* mono */

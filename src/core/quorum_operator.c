@@ -343,6 +343,7 @@ force(QuorumNode *node, QuorumUpdate *update, const QuorumAdmin *admin)
 	node->leader_closing = false;
 	node->pending_vote.candidate = QUORUM_NO_NODE;
 	node->lost_rounds = 0;
+	node->lost_votes = 0;
 
 	/* Alone, it is elected in the same step. */
 	node->election_at = node->now.mono;

@@ -28,6 +28,22 @@ quorum_round_length(const QuorumNode *node)
 	return clamp(node->config.heartbeat_us, QUORUM_ROUND_MIN_US, QUORUM_ROUND_MAX_US);
 }
 
+/*
+ * E11: a vote has to be durable before it leaves, and the disk of a voter may be slow.  When
+ * votes came too late for a round the next one lasts twice as long, and whoever gave one
+ * waits as much longer before it stands itself.
+ */
+QuorumTime
+quorum_vote_round_length(const QuorumNode *node)
+{
+	QuorumTime	length = quorum_round_length(node);
+	QuorumTime	longest = node->config.lease_us / 2;
+
+	for (int i = 0; i < node->lost_votes && 2 * length <= longest; i++)
+		length *= 2;
+	return length;
+}
+
 bool
 quorum_may_stand(const QuorumNode *node, const char **reason)
 {
@@ -146,6 +162,7 @@ quorum_plan_retry(QuorumNode *node, bool cost_a_term)
 	if (wait > longest)
 		wait = longest;
 	node->lost_rounds++;
+	node->lost_votes += cost_a_term ? 1 : 0;
 	node->election_at = node->now.mono + quorum_random_between(&node->random, wait / 2,
 															   wait * 3 / 2);
 

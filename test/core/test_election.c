@@ -163,6 +163,42 @@ losses(void)
 			   "what it sent before and comes after is no heartbeat of a leader (L4)");
 }
 
+/* How long it waits for votes that do not come, in this and the next rounds. */
+static QuorumTime
+round_without_votes(void)
+{
+	QuorumMessage reply;
+
+	for (int i = 0; i < 200 && host.node.role != QUORUM_ROLE_PRE_CANDIDATE; i++)
+		(void) test_tick_at(&host, quorum_next_deadline(&host.node));
+	reply = test_from(&host, 2, QUORUM_MSG_PRE_VOTE_REPLY, host.node.hard.term);
+	reply.proposed_term = host.node.hard.term + 1;
+	reply.verdict = QUORUM_GRANTED;
+	(void) test_message(&host, &reply);
+	return host.node.role == QUORUM_ROLE_CANDIDATE ? host.node.round_ends_at - host.now.mono : 0;
+}
+
+/* Votes are on disks that take their time. */
+static void
+slow_votes(void)
+{
+	QuorumTime	rounds[6];
+	QuorumMessage beat;
+
+	test_host_init(&host, 3);
+	(void) test_facts(&host);
+	for (int i = 0; i < 6; i++)
+		rounds[i] = round_without_votes();
+	test_claim(rounds[0] > 0 && rounds[1] == 2 * rounds[0] && rounds[2] == 4 * rounds[0],
+			   "a round that was lost makes the next one twice as long (E11)");
+	test_claim(rounds[5] > LEASE / 4 && rounds[5] <= LEASE / 2, "up to half a lease");
+	beat = test_from(&host, 2, QUORUM_MSG_HEARTBEAT, host.node.hard.term + 1);
+	beat.lease_us = LEASE;
+	(void) test_message(&host, &beat);
+	(void) test_peer(&host, QUORUM_EVENT_PEER_DEAD, 2);
+	test_claim(round_without_votes() == rounds[0], "until somebody has led");
+}
+
 static void
 rewinding(void)
 {
@@ -197,6 +233,7 @@ main(void)
 	promises();
 	winning();
 	losses();
+	slow_votes();
 	rewinding();
 	return test_done();
 }
