@@ -56,6 +56,9 @@
 #define PGQ_HAVE_PROMOTE_TRIGGER_FILE 1
 #endif
 
+/* Before 16 pg_rewind believes that a log is on the timeline of its last checkpoint. */
+#define PGQ_REWIND_KNOWS_REPLAYED_TIMELINE (PG_VERSION_NUM >= 160000)
+
 /* Entry i (1 .. pgstat_fetch_stat_numbackends()) of the backend status: renamed in 16 */
 #if PG_VERSION_NUM < 160000
 #define pgq_backend_status(i)	pgstat_fetch_stat_local_beentry(i)

@@ -413,7 +413,7 @@ not_begun(PgqJournal *journal, const PgqRewindTold *told)
 		enter(journal, PGQ_REWIND_NEEDS_CLONE);
 		return;
 	}
-	if (!pgq_parking_back())
+	if (!pgq_parking_restore_saved() || !pgq_parking_back())
 		refuse_to_start("the data could not be moved back");
 	give_up(journal, hopeless ? PGQ_REWIND_HOPELESS : PGQ_REWIND_FAILED, reason);
 }

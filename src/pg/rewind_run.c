@@ -6,8 +6,11 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_control.h"
+#include "common/controldata_utils.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "parking.h"
 #include "program.h"
 #include "rewind_run.h"
@@ -20,6 +23,7 @@ static const char *const hopeless_errors[] = {
 	"could not read WAL record at"
 };
 
+static void name_timeline(void);
 static void note_line(const char *line, void *arg);
 
 bool
@@ -30,6 +34,7 @@ pgq_rewind_run(const PgqJournal *journal, PgqRewindTold *told)
 	"-D", PGQ_PARKED_DATA, "--source-server", source.conninfo, NULL};
 	TimestampTz start = GetCurrentTimestamp();
 
+	name_timeline();
 	if (!pgq_source_make(&source, journal->source_host, journal->source_port))
 		strlcpy(told->error, "quorum.conninfo cannot be used", sizeof(told->error));
 	else if (pgq_program_run("pg_rewind", arguments,
@@ -42,6 +47,25 @@ pgq_rewind_run(const PgqJournal *journal, PgqRewindTold *told)
 		return true;
 	}
 	return false;
+}
+
+/*
+ * Whoever left the log on a timeline on which it has no checkpoint yet would be rewound to the
+ * wrong place, or not at all.  Data that are moved back get their own pg_control again.
+ */
+static void
+name_timeline(void)
+{
+	bool		crc_ok;
+	ControlFileData *control = get_controlfile(PGQ_PARKED_DATA, &crc_ok);
+
+	if (!PGQ_REWIND_KNOWS_REPLAYED_TIMELINE && crc_ok &&
+		control->minRecoveryPointTLI > control->checkPointCopy.ThisTimeLineID)
+	{
+		control->checkPointCopy.ThisTimeLineID = control->minRecoveryPointTLI;
+		update_controlfile(PGQ_PARKED_DATA, control, true);
+	}
+	pfree(control);
 }
 
 static void

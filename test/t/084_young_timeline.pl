@@ -66,6 +66,7 @@ $cluster->start($young);
 $cluster->wait_for_followers;
 ok($cluster->wait_for_log($young, qr/rewound and following in term/, $size), 'it comes back by a rewind');
 unlike(PostgreSQL::Test::Utils::slurp_file($young->logfile, $size), qr/needs a new copy/, '... not by a clone');
-is($cluster->ask($young, 'SELECT count(*) FROM t WHERE id = 1'), '1', 'it holds what the leader holds');
+$cluster->wait_until('what the leader holds', sub { ($cluster->ask($young, 'SELECT count(*) FROM t WHERE id = 1') // '') eq '1' });
+pass('it holds what the leader holds');
 
 done_testing();
