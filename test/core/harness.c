@@ -305,3 +305,13 @@ test_become_leader(TestHost *host)
 	reply.proposed_term = host->node.hard.term;
 	(void) test_message(host, &reply);
 }
+
+void
+test_be_primary(TestHost *host, QuorumLsn end)
+{
+	host->facts.phase = QUORUM_PHASE_PRIMARY;
+	host->facts.position = (QuorumWalPos) {2, end};
+	host->facts.newest_tli = 2;
+	host->facts.fence_term = 2;
+	(void) test_facts(host);
+}

@@ -65,4 +65,7 @@ extern bool test_noted(const TestHost *host, QuorumNoteType type);
 /* Through pre-vote and vote to leadership of a cluster of three. */
 extern void test_become_leader(TestHost *host);
 
+/* The server of the leader of term 2 is the primary of its timeline, its log ends there. */
+extern void test_be_primary(TestHost *host, QuorumLsn end);
+
 #endif							/* HARNESS_H */

@@ -7,16 +7,6 @@
 static TestHost host;
 
 static void
-promoted(QuorumLsn lsn)
-{
-	host.facts.phase = QUORUM_PHASE_PRIMARY;
-	host.facts.position = (QuorumWalPos) {2, lsn};
-	host.facts.newest_tli = 2;
-	host.facts.fence_term = 2;
-	(void) test_facts(&host);
-}
-
-static void
 ack(QuorumNodeId from, QuorumTime sent_at, QuorumTerm stream_term, QuorumLsn flush)
 {
 	QuorumMessage message = test_from(&host, from, QUORUM_MSG_HEARTBEAT_ACK, 2);
@@ -34,7 +24,7 @@ serving_leader(void)
 {
 	test_host_init(&host, 3);
 	test_become_leader(&host);
-	promoted(1090);
+	test_be_primary(&host, 1090);
 	ack(2, host.now.boot, 2, 1090);
 }
 
@@ -80,7 +70,7 @@ gates(void)
 	test_become_leader(&host);
 	ack(2, host.now.boot, 0, 0);
 	test_claim(!host.view.gate_open, "no gate before the promotion");
-	promoted(1090);
+	test_be_primary(&host, 1090);
 	test_claim(!host.view.gate_open, "nor before others hold its first record (S6)");
 	ack(2, host.now.boot, 1, 5000);
 	test_claim(!host.view.gate_open, "what is held of another timeline does not count");

@@ -25,11 +25,7 @@ serving_leader(void)
 {
 	test_host_init(&host, 3);
 	test_become_leader(&host);
-	host.facts.phase = QUORUM_PHASE_PRIMARY;
-	host.facts.position = (QuorumWalPos) {2, 1090};
-	host.facts.newest_tli = 2;
-	host.facts.fence_term = 2;
-	(void) test_facts(&host);
+	test_be_primary(&host, 1090);
 	ack_from(2, 2, false, false);
 	ack_from(3, 2, false, false);
 }

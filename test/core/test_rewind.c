@@ -23,11 +23,7 @@ waiting_leader(void)
 {
 	test_host_init(&host, 3);
 	test_become_leader(&host);
-	host.facts.phase = QUORUM_PHASE_PRIMARY;
-	host.facts.position = (QuorumWalPos) {2, 1090};
-	host.facts.newest_tli = 2;
-	host.facts.fence_term = 2;
-	(void) test_facts(&host);
+	test_be_primary(&host, 1090);
 }
 
 /* May this one go, by the next heartbeat that it gets? */

@@ -42,10 +42,7 @@ hand_over(int voters, bool also)
 		host.disk = host.node.hard;
 	}
 	test_become_leader(&host);
-	host.facts.phase = QUORUM_PHASE_PRIMARY;
-	host.facts.position = (QuorumWalPos) {2, 2000};
-	host.facts.newest_tli = 2;
-	(void) test_facts(&host);
+	test_be_primary(&host, 2000);
 	acknowledge(2);
 	if (also)
 		acknowledge(3);
