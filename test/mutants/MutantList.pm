@@ -12,6 +12,8 @@
 #
 # Text is what follows the sign, from and to anywhere in a line.  A line that begins with #,
 # or is empty, says nothing.
+#
+# The file "seconds" tells how long each suite ran until it noticed; run.pl --record writes it.
 package MutantList;
 
 use strict;
@@ -19,6 +21,9 @@ use warnings;
 
 my @fast = qw(unit scenario sim model);
 my %known = map { $_ => 1 } @fast, qw(tap torture);
+
+# Rules whose loss lost commits or made two leaders in other systems: none may be without a mutant.
+my @indispensable = qw(A4 D1 M4 R5 R25 S1 S2 S3 S5 S6 S7 S8 V1 V2 V3 V7 V8 V9);
 
 sub fast_suites { return @fast }
 
@@ -38,8 +43,51 @@ sub read_all
 		die "$mutant->{at}: nobody has to notice $mutant->{name}\n" if !@{ $mutant->{kills} };
 	}
 	die "$dir: no mutants\n" if !@mutants;
+
+	my $seconds = read_seconds("$dir/seconds");
+	for my $mutant (@mutants)
+	{
+		$_->{seconds} = delete $seconds->{"$mutant->{name}\t$_->{call}"} for @{ $mutant->{kills} };
+	}
+	$mutants[0]{stray} = [ sort keys %$seconds ];
 	return @mutants;
 }
+
+# name and suite => seconds
+sub read_seconds
+{
+	my ($path) = @_;
+	return {} if !-e $path;
+	return { map { /^([^#\t]+\t[^\t]+)\t([\d.]+)$/ ? ($1 => $2) : () } split /\n/, slurp($path) };
+}
+
+# What run.pl printed, into the file: how long the one suite of a row ran until it noticed.
+sub record_seconds
+{
+	my ($dir, $mutants, @lines) = @_;
+	my %mutant = map { $_->{name} => $_ } @$mutants;
+
+	for my $line (@lines)
+	{
+		my ($name, $killed, $seconds) = $line =~ /^\| (\S+) +\| .*? +\| (.*?) +\| +([\d.]+) \|$/ or next;
+		for my $kill (@{ ($mutant{$name} // next)->{kills} })
+		{
+			my $as_told = defined $kill->{says} ? "$kill->{call}: $kill->{says}" : $kill->{call};
+			$kill->{seconds} = $seconds if $killed eq $as_told;
+		}
+	}
+	my $text = "# seconds\n#\t  How long a suite ran until it noticed a mutant, as run.pl --record was told.\n";
+	for my $mutant (@$mutants)
+	{
+		$text .= join("\t", $mutant->{name}, @$_{qw(call seconds)}) . "\n" for grep { defined $_->{seconds} } @{ $mutant->{kills} };
+	}
+	open(my $out, '>', "$dir/seconds") or die "$dir/seconds: $!\n";
+	print $out $text;
+	close $out or die "$dir/seconds: $!\n";
+}
+
+# The rules that a mutant names: (V1, S3) behind what it takes out.
+sub rules_of { my ($mutant) = @_; return $mutant->{hole} =~ /\((\w+(?:, \w+)*)\)/ ? split(/, /, $1) : () }
 
 sub read_section
 {
@@ -148,7 +196,9 @@ sub changed_files
 sub complaints
 {
 	my ($tree, @mutants) = @_;
-	my @wrong;
+	my %rules = map { $_ => 1 } map { rules_of($_) } @mutants;
+	my @wrong = ((map { "no mutant is left that takes out $_\n" } grep { !$rules{$_} } @indispensable),
+		map { "seconds: the list has no such mutant and suite: $_\n" } @{ $mutants[0]{stray} });
 
 	for my $mutant (@mutants)
 	{
@@ -181,7 +231,8 @@ sub told
 	my @words = @{ $kill->{words} };
 	my $words = join ' ', $kill->{kind} =~ /^(sim|model|torture)$/ ? map({ " `$_`" } join(' ', @words) || ()) : @words;
 	my $name = sprintf $title{ $kill->{kind} }, $words;
-	return defined $kill->{says} ? "$name: $kill->{says}" : $name;
+	my $told = defined $kill->{says} ? "$name: $kill->{says}" : $name;
+	return defined $kill->{seconds} ? "$told ($kill->{seconds} s)" : $told;
 }
 
 # The list as docs/mutants.md.
@@ -193,7 +244,20 @@ sub page
 
 What notices when a protection is taken out. Written by `perl test/mutants/run.pl --page` from the list in test/mutants, which holds the edits;
 `make mutants` repeats every row ([development.md](development.md#what-fails-when-a-protection-is-taken-out)). Of several tests the cheapest stands first.
+
+In parentheses: how long the test ran until it noticed, without the build, when the runner tried it last; on a machine with two cores that were
+busy with other work, so on an idle one it is less. A test without a time has not been run against that mutant by the runner on its own.
+
+## By rule
+
 EOP
+	my %by_rule;
+	for my $mutant (@mutants) { push @{ $by_rule{$_} }, $mutant->{name} for rules_of($mutant) }
+	$page .= "| rule | mutants |\n|---|---|\n";
+	for my $rule (sort { ($a =~ /^(\D+)/)[0] cmp ($b =~ /^(\D+)/)[0] || ($a =~ /(\d+)/)[0] <=> ($b =~ /(\d+)/)[0] } grep { /^[A-Z]+\d+$/ } keys %by_rule)
+	{
+		$page .= "| $rule | " . join(', ', @{ $by_rule{$rule} }) . " |\n";
+	}
 	my $section = '';
 	for my $mutant (@mutants)
 	{

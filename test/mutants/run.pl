@@ -7,6 +7,7 @@
 #	A suite must pass on the unchanged sources before it may kill anybody.
 # perl test/mutants/run.pl --check		does every edit of the list still apply?
 # perl test/mutants/run.pl --page		docs/mutants.md
+# perl test/mutants/run.pl --record <TABLE	keep the seconds of a table in test/mutants/seconds
 #
 # exit status: 0 each is noticed as the list says, 1 one is not, 2 wrong usage
 use strict;
@@ -23,16 +24,17 @@ use Socket ();
 use Storable ();
 use Time::HiRes qw(time);
 
-my $usage = "usage: run.pl [--check | --page] [--suites fast|all|KIND,...] [--jobs N] [--all] [--logs DIR] [NAME...]\n";
+my $usage = "usage: run.pl [--check | --page | --record] [--suites fast|all|KIND,...] [--jobs N] [--all] [--logs DIR] [NAME...]\n";
 my $source = "$FindBin::RealBin/../..";
 my %option = (suites => 'all', jobs => 1);
-Getopt::Long::GetOptions(\%option, 'check', 'page', 'suites=s', 'jobs=i', 'all', 'logs=s') or do { print STDERR $usage; exit 2 };
+Getopt::Long::GetOptions(\%option, 'check', 'page', 'record', 'suites=s', 'jobs=i', 'all', 'logs=s') or do { print STDERR $usage; exit 2 };
 chdir $source or die "$source: $!\n";
 chomp($source = `pwd`);
 $| = 1;
 
 my @mutants = MutantList::read_all("$source/test/mutants");
 if ($option{page}) { print MutantList::page(@mutants); exit 0 }
+if ($option{record}) { MutantList::record_seconds("$source/test/mutants", \@mutants, <STDIN>); exit 0 }
 
 my @complaints = MutantList::complaints($source, @mutants);
 print @complaints;
