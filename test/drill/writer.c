@@ -5,6 +5,8 @@
  *
  * It behaves as a careful application does: one statement per transaction, a
  * deadline for every answer, another host when one fails, an id never used twice.
+ * A host that served and is late once is asked again in its turn, for a stall of its disk
+ * is no outage; one that stays silent is left out for a while, each time for longer.
  * It judges nothing; drill.pl reads its lines:
  *
  *	  C <ms> <port>          connected
@@ -36,7 +38,8 @@
 #define HOST_SIZE 64
 #define CONNECT_LIMIT_US 150000	/* per host; libpq's own connect_timeout has 2 s at least */
 #define ANSWER_LIMIT_US 100000
-#define SILENT_US 1000000		/* a host that said nothing is left out for so long */
+#define SILENT_US_MIN 250000	/* a silent host is left out for so long: doubles each time */
+#define SILENT_US_MAX 1000000
 #define RETRY_US_MIN 3000		/* between two passes through the hosts: grows by a tenth each */
 #define RETRY_US_MAX 20000
 #define REFUSED_RETRY_MAX 40	/* tries on a connection that has not served yet */
@@ -46,6 +49,7 @@ static struct Server
 {
 	char		host[HOST_SIZE];
 	int			port;			/* no two have the same */
+	int64_t		silent_us;
 	int64_t		silent_until;
 }			servers[HOSTS_MAX];
 static int	server_count;
@@ -119,10 +123,8 @@ ignore_notice(void *arg, const char *message)
 }
 
 static void
-put_last(int port, int64_t silent_us)
+put_last(int port, bool silent)
 {
-	int64_t		until = now_us() + silent_us;
-
 	for (int i = 0; i < server_count; i++)
 	{
 		struct Server moved = servers[i];
@@ -131,7 +133,13 @@ put_last(int port, int64_t silent_us)
 			continue;
 		memmove(&servers[i], &servers[i + 1],
 				(size_t) (server_count - i - 1) * sizeof(servers[0]));
-		moved.silent_until = until;
+		if (!silent)
+			moved.silent_us = 0;
+		else if (moved.silent_us == 0)
+			moved.silent_us = SILENT_US_MIN;
+		else
+			moved.silent_us = moved.silent_us < SILENT_US_MAX / 2 ? 2 * moved.silent_us : SILENT_US_MAX;
+		moved.silent_until = now_us() + moved.silent_us;
 		servers[server_count - 1] = moved;
 		return;
 	}
@@ -194,7 +202,7 @@ connect_once(void)
 			if (now_us() < limit)
 				continue;
 			tell('D', port, "no connection within %d ms", CONNECT_LIMIT_US / 1000);
-			put_last(port, SILENT_US);
+			put_last(port, true);
 			break;
 		}
 		status = PQconnectPoll(conn);
@@ -322,7 +330,7 @@ write_rows(int64_t interval_us, int64_t id)
 			continue;
 		}
 		tell('D', port, "%s", why);
-		put_last(port, fate == UNKNOWN && PQstatus(conn) == CONNECTION_OK ? SILENT_US : 0);
+		put_last(port, fate == UNKNOWN && PQstatus(conn) == CONNECTION_OK && !served);
 		PQfinish(conn);
 		conn = NULL;
 		served = false;
