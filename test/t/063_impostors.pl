@@ -23,7 +23,15 @@ $cluster->wait_for_followers;
 my ($second_name, $third_name) = map { $cluster->ask($leader,
 	"SELECT 'quorum_' || node_id FROM quorum.members WHERE name = '$_->{quorum_name}'") } $second, $third;
 
-sub log_since { return slurp_file($leader->logfile, $_[0]) }
+# What a program says that is refused; who is let in would stream without end.
+sub said_by
+{
+	my ($out, $err) = ('', '');
+	my $program = IPC::Run::start(\@_, '>', \$out, '2>', \$err, IPC::Run::timeout(30));
+
+	eval { $program->finish; 1 } or do { $program->kill_kill; return (0, 'let in') };
+	return ($program->result != 0, $err);
+}
 
 # ---- names ------------------------------------------------------------------------
 
@@ -37,9 +45,9 @@ for my $case (
 		'-c', 'IDENTIFY_SYSTEM' ])
 {
 	my ($what, @command) = @$case;
-	my ($out, $err);
+	my ($failed, $err) = said_by(@command);
 
-	ok(!IPC::Run::run(\@command, '>', \$out, '2>', \$err), "$what under the name of a member ends");
+	ok($failed, "$what under the name of a member ends");
 	like($err, $refused, '... and is told why');
 }
 is($leader->safe_psql('postgres', 'SELECT count(*) FROM t', connstr => "$connstr application_name=$second_name"), '0',
@@ -102,12 +110,10 @@ pass('it is ended');
 sub show
 {
 	my ($text) = @_;
-	my $shown = '';
 	local $ENV{PGOPTIONS} = "-c $text";
 
-	IPC::Run::run([ 'pg_receivewal', '-D', $directory, '--no-loop', '-S', $third_name, '-d', $connstr ],
-		'>', \my $ignored, '2>', \$shown);
-	return $shown;
+	my (undef, $said) = said_by('pg_receivewal', '-D', $directory, '--no-loop', '-S', $third_name, '-d', $connstr);
+	return $said;
 }
 
 like(show($proof), qr/Its proof has been used before/, 'a proof is good once');
