@@ -9,7 +9,7 @@
 #   sanitize  fuzz                  the same sanitized; every decoder fuzzed (docs/fuzzing.md)
 #   mutants                         protections taken out of a copy: does a test notice?  ONLY="name …" SUITES=fast JOBS=n ALL=1 LOGS=dir
 #   tidy                            layout, who may include whom, sizes
-#   torture                         MINUTES of every fault at once, SEED, NODES, WITNESS=1: nothing acknowledged may be missing
+#   torture                         MINUTES of every fault at once, SEED, NODES, WITNESS=1, PACE=1: nothing acknowledged may be missing
 #   bench                           throughput and idle cost beside plain PostgreSQL: CLIENTS, PAIRS
 #   calm                            MINUTES of pgbench without any fault: nobody else may lead; LEASE in milliseconds
 #   rejoin-kills                    kill -9 while nodes come back: ROUNDS=n rewinds, CLONES=n clones, SEED=n
@@ -248,7 +248,7 @@ rejoin-kills-run: installed
 torture-run: installed
 	@perl test/fault/torture.pl --bindir "$(BINDIR)" --client build/fault/client --relay build/fault/relay --shim build/fault/shim.so \
 	 --minutes "$(or $(MINUTES),1)" $(if $(SEED),--seed "$(SEED)") $(if $(NODES),--nodes "$(NODES)") \
-	 $(if $(filter-out 0,$(WITNESS)),--witness)
+	 $(if $(filter-out 0,$(WITNESS)),--witness) $(if $(filter-out 0,$(PACE)),--pace)
 
 test-run:
 	@perl test/run.pl

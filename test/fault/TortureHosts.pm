@@ -35,12 +35,17 @@ sub prepare_hosts
 	{
 		$node->{faults} = "$node->{log}.faults";
 		QuorumNodes::write_file($node->{faults}, '>', "\0" x $file_size);
-		$node->{environment} = [ "LD_PRELOAD=$self->{shim}", "QUORUM_FAULTS=$node->{faults}" ];
 	}
 	my $node = $self->{small} = $self->node;
 	$node->{disk} = "$node->{dir}.disk";
 	$self->{cluster}->network->mount($node->{disk}, $disk_size);
 	$node->{dir} = "$node->{disk}/data";
+	for ($self->hosts)
+	{
+		$_->{undo} = "$_->{dir}.undo";    # on the same disk: files are kept there under another name
+		mkdir $_->{undo} or die "$_->{undo}: $!\n";
+		$_->{environment} = [ "LD_PRELOAD=$self->{shim}", "QUORUM_FAULTS=$_->{faults}", "QUORUM_UNDO=$_->{undo}" ];
+	}
 	return "$node->{name} has a disk of its own, $disk_size MB";
 }
 

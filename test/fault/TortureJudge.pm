@@ -87,18 +87,21 @@ sub read_what_is_there
 sub check_logs
 {
 	my ($cluster, $check, $shifted) = @_;
-	my (%events, %gates);
+	my (%events, %courses, %gates);
 	for my $node ($cluster->nodes, $cluster->{witness} // ())
 	{
 		for (QuorumNodes::read_lines($node->{log}))
 		{
 			my $event = TortureLog::parse($_);
 			push @{ $events{ $node->{name} } }, $event if $event;
+			my $course = TortureLog::parse_course($_);
+			push @{ $courses{ $node->{name} } }, $course if $course;
 			$check->find('broken invariant', "$node->{name}: $_") if /broken invariant|TRAP:|terminated by signal 11/;
 		}
 	}
 	my $gates = TortureLog::check_terms(\%events, $check->finder);
 	$check->{terms} = keys %$gates;
+	$check->{changes} = TortureLog::count_changes(\%events, \%courses);
 
 	# Logs have milliseconds of CLOCK_REALTIME, clients microseconds of CLOCK_MONOTONIC.
 	my $ahead = clock_ahead();

@@ -27,6 +27,56 @@ sub parse
 	return { at => $at, event => $event, term => $term, peer => $peer };
 }
 
+# What a line says about how a term ended, who came back and who belongs: { event, term, why }.
+sub parse_course
+{
+	my ($line) = @_;
+	my ($text) = $line =~ /^\d+\.\d+ LOG:  quorum: (.*)/ or return;
+	my ($event, $term, $why)
+	  = $text =~ /^resigned from term (\d+): (.*)$/ ? ('resigned', $1, $2)
+	  : $text =~ /^leader \S+ \(\d+\) of term (\d+) lost: (.*)$/ ? ('lost', $1, $2)
+	  : $text =~ /^(rewound|cloned) and following in term (\d+), / ? ($1, $2)
+	  : $text =~ /^invited as node \d+, joining$/ ? ('joined', 0)
+	  : return;
+	return { event => $event, term => $term, why => $why };
+}
+
+# A change of leader is a term that was begun by an election and whose gate opened after an
+# earlier one had served; a failover is one that nobody had asked for.  Why a leader lost its
+# term: what it says itself comes before what others say of it, or of one that is silent.
+# events: of parse(), courses: of parse_course(), both { node => [...] }.
+sub count_changes
+{
+	my ($events, $courses) = @_;
+	my (%elected, %gate, %said, %count);
+
+	for my $node (keys %$events)
+	{
+		for (@{ $events->{$node} })
+		{
+			$elected{ $_->{term} } = 1 if $_->{event} eq 'elected';
+			$gate{ $_->{term} } = $node if $_->{event} eq 'gate';
+		}
+	}
+	for (map { @{ $courses->{$_} } } sort keys %$courses)
+	{
+		$said{ $_->{term} }{ $_->{event} } //= $_->{why} if $_->{event} =~ /^(resigned|lost)$/;
+		$count{ $_->{event} }++;
+	}
+	my ($first, @later) = sort { $a <=> $b } keys %gate;
+	my %changes = (failovers => 0, switchovers => 0, moved => 0, why => {}, map { $_ => $count{$_} // 0 } qw(rewound cloned joined));
+	my $before = $first;
+	for my $term (grep { $elected{$_} } @later)
+	{
+		my $why = $said{$before}{resigned} // $said{$before}{lost} // 'it says nothing';
+		$changes{ $why eq 'handed over' ? 'switchovers' : 'failovers' }++;
+		$changes{why}{$why}++ if $why ne 'handed over';
+		$changes{moved}++ if $gate{$term} ne $gate{$before};
+		$before = $term;
+	}
+	return \%changes;
+}
+
 # events: { node => [of parse(), in the order of the log] }; find: code that takes kind and text.
 # Returns { term => [instant of its first open gate, node] }.
 sub check_terms

@@ -10,10 +10,12 @@ use warnings;
 use Time::HiRes qw(time);
 use QuorumNodes;
 use TortureHosts;
+use TortureLog;
+use TorturePower;
 use TortureRejoins;
 use TortureUsers;
 
-our @ISA = qw(TortureHosts TortureRejoins TortureUsers);
+our @ISA = qw(TortureHosts TorturePower TortureRejoins TortureUsers);
 
 my $lease = 2;            # seconds; the default of quorum.lease_duration
 my $at_once = 4;          # faults that are under way at one time
@@ -34,13 +36,20 @@ my @own_menu = (
 	[ 4, 'lose_packets' ], [ 6, 'slow_network' ], [ 2, 'stop_planned' ], [ 2, 'crash_cluster' ],
 );
 
-# cluster; rand: a generator of its own; log: code that takes a line; leader: code that finds
+# At a pace: these are drawn so many times as often, most of them hit the leader, and what
+# comes next waits until somebody else serves, or this one had its chance.
+my %often = (kill_postmaster => 3, kill_all => 4, kill_process => 2, freeze_node => 2, cut_node => 2, stop_planned => 3, crash_cluster => 2,
+	diverge => 3, interrupt_rewind => 2, power_cut => 3);
+my $chance = 5;           # seconds
+
+# cluster; pace: true = most of the time goes into changes of leader; rand: a generator of its own; log: code that takes a line; leader: code that finds
 # it; answer: code that asks a node; shim: the library; findings: a file for what is wrong
 sub new
 {
 	my ($class, %self) = @_;
-	my $self = bless { %self, undo => [], count => {}, shifted => {} }, $class;
-	$self->{menu} = [ @own_menu, $self->host_menu, $self->rejoin_menu, $self->user_menu ];
+	my $self = bless { %self, undo => [], count => {}, faults => 0, shifted => {} }, $class;
+	$self->{menu} = [ @own_menu, $self->host_menu, $self->power_menu, $self->rejoin_menu, $self->user_menu ];
+	$self->{menu} = [ map { [ $_->[0] * ($often{ $_->[1] } // 1), $_->[1] ] } @{ $self->{menu} } ] if $self->{pace};
 	return $self;
 }
 
@@ -54,7 +63,7 @@ sub hosts { return grep { defined } $_[0]{cluster}->nodes, $_[0]{cluster}{witnes
 sub victim
 {
 	my ($self) = @_;
-	my $leader = $self->draw(10) < 6 ? $self->{leader}->() : undef;
+	my $leader = $self->draw(10) < ($self->{pace} ? 9 : 6) ? $self->{leader}->() : undef;
 	return $leader // $self->node;
 }
 
@@ -85,9 +94,46 @@ sub tick
 	$self->look_after_copies;
 	$self->look_after_witness;
 	$self->look_after($_) for $self->{cluster}->nodes;
+	$self->keep_pace if $self->{pace};
 	return if time() < ($self->{next_at} // 0) || @{ $self->{undo} } >= $at_once || $self->is_forgetful;
-	$self->{next_at} = time() + $self->between(0.2, 4);
-	$self->strike;
+	my $name = $self->strike;
+	my $pause = !$self->{pace} ? $self->between(0.2, 4) : $name && $often{$name} ? $chance : $self->between(0, 0.8);
+	$self->{next_at} = time() + $pause;
+}
+
+# Somebody serves in a new term: what is under way ends soon, something new begins.
+sub keep_pace
+{
+	my ($self) = @_;
+	my ($term) = $self->served;
+	return if $term == ($self->{last_term} // 0);
+	$self->{last_term} = $term;
+	my $soon = time() + $self->between(0, 0.4);
+	for (@{ $self->{undo} }) { $_->{at} = $soon if $_->{at} > $soon }
+	$self->{next_at} = time() + $self->between(0.1, 1.2);
+	return;
+}
+
+# The newest term whose gate was opened, and who did it, by what the logs have got since the
+# last time: nobody has to answer for that.
+sub served
+{
+	my ($self) = @_;
+	my $newest = $self->{newest} //= [ 0, undef ];
+	for my $node ($self->{cluster}->nodes)
+	{
+		open(my $in, '<', $node->{log}) or next;
+		seek $in, $self->{read}{ $node->{name} } // 0, 0;
+		while (my $line = <$in>)
+		{
+			last if $line !~ /\n\z/;
+			$self->{read}{ $node->{name} } += length $line;
+			next if index($line, 'quorum: gate open in term ') < 0;
+			my $event = TortureLog::parse($line) // next;
+			@$newest = ($event->{term}, $node) if $event->{term} > $newest->[0];
+		}
+	}
+	return @$newest;
 }
 
 sub strike
@@ -104,9 +150,11 @@ sub strike
 		my $what = $self->can($name)->($self);
 		return if !defined $what;
 		$self->{count}{$name}++;
+		$self->{faults}++;
 		$self->say_so($what);
-		return;
+		return $name;
 	}
+	return;
 }
 
 # Everything is undone and every server runs.
@@ -156,7 +204,7 @@ sub look_after
 	my ($self, $node) = @_;
 	return if $self->{reviving}{ $node->{name} } || $self->{replacing}{ $node->{name} } || $self->alive($node);
 	$self->{reviving}{ $node->{name} } = 1;
-	$self->later($self->between(0, 3), "start $node->{name}", sub {
+	$self->later($self->between(0, $self->{pace} ? 0.5 : 3), "start $node->{name}", sub {
 		delete $self->{reviving}{ $node->{name} };
 		$self->revive($node);
 	});

@@ -192,6 +192,7 @@ sub copy_anew
 		if ($from && $from != $node)
 		{
 			File::Path::remove_tree($node->{dir});
+			unlink glob("$node->{undo}/*");
 			($status, $text) = QuorumNodes::run($cluster->bin('pg_basebackup'), '-D', $node->{dir}, '-h', $from->{host}, '-p', $from->{port},
 				'-U', 'postgres', '-X', 'stream', '-R', '--checkpoint=fast', '--no-sync');
 			if ($status == 0)
@@ -282,6 +283,7 @@ sub wipe_witness
 	my $witness = $cluster->{witness};
 	$cluster->signal_all($witness, 'KILL');
 	File::Path::remove_tree($witness->{dir});
+	unlink glob("$witness->{undo}/*");
 	$self->{wiped} = $self->{forgetful} = 1;
 	$self->{ask_witness_at} = time() + 3 * $lease;    # it is taken for reachable for some time
 	$self->later($self->between(1, 6), 'a new witness is added', sub {

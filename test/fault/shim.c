@@ -1,16 +1,23 @@
 /*
  * shim.c
- *	  Between a server and its C library in a torture: fsync that is slow or fails, clocks
- *	  that are off.
+ *	  Between a server and its C library in a torture: fsync that is slow or fails, what a
+ *	  power cut would take away, clocks that are off.
  *
  * It decides nothing.  The file that QUORUM_FAULTS names is mapped by every process of a node
- * and written by TortureShim.pm while they run; without it the library is as ever.  All
+ * and written by TortureHosts.pm while they run; without it the library is as ever.  All
  * fields are 8 bytes in the order of the machine.
  *
  * A rate changes without a step: the line that gives the clock its new rate begins a moment
  * after it was written, where the old one ends.  Timers of the kernel keep the true rate.
  * An fsync that fails has not been asked of the disk: what it was for may be lost, or not.
+ *
+ * The directory that QUORUM_UNDO names has, one file for each inode, how WAL and state looked
+ * before they were written to, until an fsync succeeds: what is there when a node is killed is
+ * what its host would not have had on its disk (TorturePower.pm).  It may be too little, as a
+ * disk may keep more than it was told to: what is written while an fsync runs, zeros that fill
+ * a new segment, names that come or go without a rename.
  */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +28,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -61,6 +70,11 @@ static int	(*real_clock_gettime) (clockid_t, struct timespec *);
 static int	(*real_fsync) (int);
 static int	(*real_fdatasync) (int);
 static int	(*real_syncfs) (int);
+static int	(*real_rename) (const char *, const char *);
+static ssize_t (*real_write) (int, const void *, size_t);
+static ssize_t (*real_pwrite) (int, const void *, size_t, off_t);
+
+static const char *undo_dir;
 
 __attribute__((constructor)) static void
 shim_init(void)
@@ -74,6 +88,10 @@ shim_init(void)
 	*(void **) &real_fsync = dlsym(RTLD_NEXT, "fsync");
 	*(void **) &real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
 	*(void **) &real_syncfs = dlsym(RTLD_NEXT, "syncfs");
+	*(void **) &real_rename = dlsym(RTLD_NEXT, "rename");
+	*(void **) &real_write = dlsym(RTLD_NEXT, "write");
+	*(void **) &real_pwrite = dlsym(RTLD_NEXT, "pwrite");
+	undo_dir = getenv("QUORUM_UNDO");
 	if (path == NULL || (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
 		return;
 	map = mmap(NULL, sizeof(Faults), PROT_READ, MAP_SHARED, fd, 0);
@@ -154,6 +172,17 @@ time(time_t *result)
 /* ---- disks ------------------------------------------------------------------------------ */
 
 static int64_t
+place_of_path(const char *path)
+{
+	size_t		length = strlen(path);
+
+	if (strstr(path, "/pg_wal") != NULL)
+		return PLACE_WAL;
+	return strstr(path, "/pg_quorum/") != NULL || (length > 10 && strcmp(path + length - 10, "/pg_quorum") == 0) ?
+		PLACE_STATE : PLACE_DATA;
+}
+
+static int64_t
 place_of(int fd)
 {
 	char		link[64];
@@ -165,11 +194,182 @@ place_of(int fd)
 	if (length < 0)
 		return PLACE_DATA;
 	path[length] = '\0';
-	if (strstr(path, "/pg_wal") != NULL)
-		return PLACE_WAL;
-	return strstr(path, "/pg_quorum/") != NULL || (length > 10 && strcmp(path + length - 10, "/pg_quorum") == 0) ?
-		PLACE_STATE : PLACE_DATA;
+	return place_of_path(path);
 }
+
+/* ---- what is not on disk yet ------------------------------------------------------------ */
+
+enum
+{
+	UNDO_BYTES = 1,				/* `length` bytes were at `offset` of a file of `size` bytes */
+	UNDO_RENAME					/* from, to, where the old file is kept; each with its zero */
+};
+
+typedef struct Undo
+{
+	int64_t		kind;
+	int64_t		offset;
+	int64_t		size;
+	int64_t		length;			/* of what follows */
+} Undo;
+
+static void
+undo_path(const struct stat *of, char *path)
+{
+	snprintf(path, PATH_MAX, "%s/%llu-%llu", undo_dir, (unsigned long long) of->st_dev,
+			 (unsigned long long) of->st_ino);
+}
+
+/* A disk without room for it keeps everything. */
+static void
+remember(const struct stat *of, const Undo *undo, const void *what)
+{
+	char		path[PATH_MAX];
+	struct iovec parts[2] = {{(void *) undo, sizeof(*undo)}, {(void *) what, (size_t) undo->length}};
+	int			fd;
+
+	undo_path(of, path);
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return;
+	if (writev(fd, parts, 2) != (ssize_t) sizeof(*undo) + undo->length && ftruncate(fd, 0) != 0)
+		(void) unlink(path);
+	close(fd);
+}
+
+static void
+forget(int fd)
+{
+	struct stat of;
+	char		path[PATH_MAX];
+	int			error = errno;
+
+	if (undo_dir == NULL || fstat(fd, &of) != 0)
+		return;
+	undo_path(&of, path);
+	(void) unlink(path);
+	errno = error;
+}
+
+static void
+forget_all(void)
+{
+	DIR		   *dir = undo_dir == NULL ? NULL : opendir(undo_dir);
+	struct dirent *entry;
+
+	while (dir != NULL && (entry = readdir(dir)) != NULL)
+		(void) unlinkat(dirfd(dir), entry->d_name, 0);
+	if (dir != NULL)
+		closedir(dir);
+}
+
+/* offset < 0: where the file stands. */
+static void
+remember_bytes(int fd, size_t length, off_t offset)
+{
+	struct stat of;
+	char		again[64];
+	void	   *bytes = NULL;
+	Undo		undo = {UNDO_BYTES, offset, 0, 0};
+	int			error = errno;
+
+	if (undo_dir == NULL || fstat(fd, &of) != 0 || !S_ISREG(of.st_mode) ||
+		(place_of(fd) & (PLACE_WAL | PLACE_STATE)) == 0)
+		return;
+	if (offset < 0)
+		undo.offset = (fcntl(fd, F_GETFL) & O_APPEND) != 0 ? of.st_size : lseek(fd, 0, SEEK_CUR);
+	undo.size = of.st_size;
+	if (undo.offset < of.st_size)
+	{
+		int			old;
+
+		snprintf(again, sizeof(again), "/proc/self/fd/%d", fd);
+		old = open(again, O_RDONLY | O_CLOEXEC);
+		bytes = malloc(length);
+		if (old >= 0 && bytes != NULL)
+			undo.length = pread(old, bytes, length, undo.offset);
+		if (old >= 0)
+			close(old);
+	}
+	if (undo.length >= 0)
+		remember(&of, &undo, bytes);
+	free(bytes);
+	errno = error;
+}
+
+ssize_t
+write(int fd, const void *buffer, size_t length)
+{
+	if (real_write == NULL)
+		*(void **) &real_write = dlsym(RTLD_NEXT, "write");
+	remember_bytes(fd, length, -1);
+	return real_write(fd, buffer, length);
+}
+
+ssize_t
+pwrite(int fd, const void *buffer, size_t length, off_t offset)
+{
+	remember_bytes(fd, length, offset);
+	return real_pwrite(fd, buffer, length, offset);
+}
+
+/* The directory of a path, and the path without links and dots. */
+static bool
+place_in_directory(const char *name, char *whole, struct stat *directory)
+{
+	char		parent[PATH_MAX];
+	const char *base = strrchr(name, '/');
+	size_t		length = base == NULL ? 0 : (size_t) (base - name);
+
+	if (length >= sizeof(parent))
+		return false;
+	memcpy(parent, base == NULL ? "." : name, base == NULL ? 2 : length);
+	if (base != NULL)
+		parent[length] = '\0';
+	if (realpath(parent, whole) == NULL || stat(whole, directory) != 0)
+		return false;
+	length = strlen(whole);
+	return (size_t) snprintf(whole + length, PATH_MAX - length, "/%s", base == NULL ? name : base + 1) < PATH_MAX - length;
+}
+
+/* A file that another one takes the name of stays what it is, with another name. */
+static void
+remember_rename(const char *from, const char *to)
+{
+	char		names[3 * PATH_MAX];
+	char		whole_from[PATH_MAX];
+	char		whole_to[PATH_MAX];
+	char		kept[PATH_MAX] = "";
+	struct stat of;
+	struct stat directory;
+	struct timespec now;
+	Undo		undo = {UNDO_RENAME, 0, 0, 0};
+	int			error = errno;
+
+	if (undo_dir == NULL || lstat(from, &of) != 0 || !S_ISREG(of.st_mode) ||
+		!place_in_directory(from, whole_from, &directory) || !place_in_directory(to, whole_to, &directory) ||
+		(place_of_path(whole_to) & (PLACE_WAL | PLACE_STATE)) == 0)
+		return;
+	if (lstat(to, &of) == 0)
+	{
+		real_clock_gettime(CLOCK_MONOTONIC, &now);
+		snprintf(kept, sizeof(kept), "%s/kept-%lld.%09ld", undo_dir, (long long) now.tv_sec, now.tv_nsec);
+		if (link(to, kept) != 0)
+			return;
+	}
+	undo.length = snprintf(names, sizeof(names), "%s%c%s%c%s", whole_from, '\0', whole_to, '\0', kept) + 1;
+	remember(&directory, &undo, names);
+	errno = error;
+}
+
+int
+rename(const char *from, const char *to)
+{
+	remember_rename(from, to);
+	return real_rename(from, to);
+}
+
+/* ---- fsync ------------------------------------------------------------------------------ */
 
 /* What is wrong with this fsync: 0, or an errno.  A slow one is slow here. */
 static int
@@ -197,10 +397,15 @@ sync_with(int (*real) (int), int fd)
 {
 	int			error = fault_of(fd);
 
-	if (error == 0)
-		return real(fd);
-	errno = error;
-	return -1;
+	if (error != 0)
+	{
+		errno = error;
+		return -1;
+	}
+	if (real(fd) != 0)
+		return -1;
+	forget(fd);
+	return 0;
 }
 
 int
@@ -215,9 +420,19 @@ fdatasync(int fd)
 	return sync_with(real_fdatasync, fd);
 }
 
-/* A server does it once, when it starts: of its data. */
+/* When a server starts, and after a rewind: all of its disk, which is one. */
 int
 syncfs(int fd)
 {
-	return sync_with(real_syncfs, fd);
+	int			error = fault_of(fd);
+
+	if (error != 0)
+	{
+		errno = error;
+		return -1;
+	}
+	if (real_syncfs(fd) != 0)
+		return -1;
+	forget_all();
+	return 0;
 }

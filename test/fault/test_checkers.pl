@@ -5,12 +5,13 @@
 use strict;
 use warnings;
 use FindBin ();
-use lib $FindBin::RealBin;
+use lib $FindBin::RealBin, "$FindBin::RealBin/../perl";
 use File::Temp ();
 use Test::More;
 use TortureCheck;
 use TortureFiles;
 use TortureLog;
+use TorturePower;
 use TortureRegister;
 
 # ---- histories of clients --------------------------------------------------------------------
@@ -190,6 +191,42 @@ is(of_terms(n2 => [ $log[5], '1795269139.300 LOG:  quorum: invited as node 5, jo
 	'nothing wrong: another member of the same name');
 is(of_terms(w => [ map { "2026-11-21 13:52:1$_.000 UTC witness[17] LOG:  quorum: voted for n$_ ($_) in term 2" } 1, 2 ]), 'two votes', 'two votes: of a witness');
 
+# ---- changes of leader -----------------------------------------------------------------------
+
+# Lines of each node: "elected leader of term 2" and the like.
+sub changes_of
+{
+	my (%logs) = @_;
+	my (%events, %courses);
+	for my $node (keys %logs)
+	{
+		my @lines = map { "1795269139.255 LOG:  quorum: $_" } @{ $logs{$node} };
+		$events{$node} = [ map { TortureLog::parse($_) } @lines ];
+		$courses{$node} = [ map { TortureLog::parse_course($_) } @lines ];
+	}
+	my $is = TortureLog::count_changes(\%events, \%courses);
+	return join ' ', (map { "$_=$is->{$_}" } qw(failovers switchovers moved rewound cloned joined)),
+	  map { "[$_]=$is->{why}{$_}" } sort keys %{ $is->{why} };
+}
+
+my @leads = map { my $term = $_; [ "elected leader of term $term", "gate open in term $term" ] } 0 .. 9;
+is(changes_of(n1 => [ $leads[1][1] ]), 'failovers=0 switchovers=0 moved=0 rewound=0 cloned=0 joined=0', 'changes: whoever leads first is no change');
+is(changes_of(n1 => [ @{ $leads[1] }, 'resigned from term 1: postmaster died' ], n2 => [ 'leader n1 (1) of term 1 lost: resigned', @{ $leads[3] } ]),
+	'failovers=1 switchovers=0 moved=1 rewound=0 cloned=0 joined=0 [postmaster died]=1', 'changes: one of a leader that says that it dies');
+is(changes_of(n1 => [ $leads[1][1] ], n2 => [ 'leader n1 (1) of term 1 lost: silent for one lease', @{ $leads[2] } ]),
+	'failovers=1 switchovers=0 moved=1 rewound=0 cloned=0 joined=0 [silent for one lease]=1', 'changes: of one that others miss');
+is(changes_of(n1 => [ $leads[1][1], @{ $leads[2] } ]), 'failovers=1 switchovers=0 moved=0 rewound=0 cloned=0 joined=0 [it says nothing]=1',
+	'changes: the same node, elected again');
+is(changes_of(n1 => [ $leads[1][1], 'resigned from term 1: handed over' ], n2 => [ @{ $leads[2] } ]),
+	'failovers=0 switchovers=1 moved=1 rewound=0 cloned=0 joined=0', 'changes: what was asked for is no failover');
+is(changes_of(n1 => [ $leads[1][1] ], n2 => [ $leads[2][0] ], n3 => [ @{ $leads[3] } ]),
+	'failovers=1 switchovers=0 moved=1 rewound=0 cloned=0 joined=0 [it says nothing]=1', 'changes: who was elected and never served is none');
+is(changes_of(n1 => [ $leads[1][1] ], n2 => [ $leads[2][1] ]), 'failovers=0 switchovers=0 moved=0 rewound=0 cloned=0 joined=0',
+	'changes: a gate without an election is none');
+is(changes_of(n1 => [ $leads[1][1], $leads[1][1] ]), 'failovers=0 switchovers=0 moved=0 rewound=0 cloned=0 joined=0', 'changes: a gate that opens again is none');
+is(changes_of(n1 => [ 'rewound and following in term 5, 1285 ms', 'cloned and following in term 6, 14200 ms', 'rewound and following in term 7, 9 ms',
+			'invited as node 5, joining' ]), 'failovers=0 switchovers=0 moved=0 rewound=2 cloned=1 joined=1', 'changes: who came back, and how');
+
 sub of_gates
 {
 	my ($gates, @lines) = @_;
@@ -271,5 +308,45 @@ put('n3', '00000003.history', "# pg_quorum: no leader in term 3\n");
 is(of_histories(), '1 compared', 'nothing wrong: the same histories, and a placeholder');
 put('n3', '00000003.history', "1\t0/507C040\tno recovery target specified\n");
 is(of_histories(), '2 compared; history files differ 00000003.history of n3 is not that of n1', 'history files differ: in a position');
+
+# ---- a power cut -----------------------------------------------------------------------------
+
+# What shim.c writes down, by hand: kind, offset and size of the file, bytes.
+my $host = { dir => "$dir/host", undo => "$dir/host.undo" };
+sub undone_of
+{
+	my ($path, @undo) = @_;
+	my @status = stat $path;
+	open(my $out, '>>:raw', "$host->{undo}/$status[0]-$status[1]") or die "$path: $!\n";
+	print $out map { pack('q4', @$_[ 0 .. 2 ], length $_->[3]) . $_->[3] } @undo;
+	close $out or die "$path: $!\n";
+	return;
+}
+
+sub text_of { my ($path) = @_; open(my $in, '<:raw', $path) or return 'not there'; local $/; return <$in> // '' }
+
+mkdir $_ or die "$_: $!\n" for $host->{dir}, $host->{undo}, my $pg_wal = "$host->{dir}/pg_wal", my $state = "$host->{dir}/pg_quorum";
+$wal{host} = $pg_wal;
+put('host', 'synced', 'abcdefgh');
+put('host', 'written', 'aXXYYfgh and more');
+undone_of("$pg_wal/written", [ 1, 1, 8, 'bc' ], [ 1, 2, 8, 'Xd' ], [ 1, 4, 8, 'e' ], [ 1, 8, 8, '' ]);
+is_deeply([ TorturePower::undo($host) ], [ 14, 0 ], 'power cut: what was written since the last fsync is lost');
+is(text_of("$pg_wal/$_->[0]"), $_->[1], "power cut: $_->[0] is as it was") for [ written => 'abcdefgh' ], [ synced => 'abcdefgh' ];
+is_deeply([ TorturePower::undo($host) ], [ 0, 0 ], 'power cut: nothing is lost twice');
+
+$wal{host} = $state;
+put('host', 'state', 'new');
+$wal{host} = $host->{undo};
+put('host', 'kept-1.000000001', 'old');
+undone_of($state, [ 2, 0, 0, "$state/state.tmp\0$state/state\0$host->{undo}/kept-1.000000001" ]);
+is_deeply([ TorturePower::undo($host) ], [ 0, 1 ], 'power cut: a rename that was not fsynced is lost');
+is(text_of("$state/$_->[0]"), $_->[1], "power cut: $_->[0] is as before the rename") for [ state => 'old' ], [ 'state.tmp' => 'new' ];
+$wal{host} = $state;
+put('host', 'half', 'abc');
+undone_of("$state/half", [ 1, 0, 3, 'xyz' ]);
+open(my $half, '>>:raw', (glob("$host->{undo}/*-*"))[0]) or die "half: $!\n";
+print $half pack('q4', 1, 0, 3, 99) . 'not all of it';
+close $half;
+is_deeply([ TorturePower::undo($host), text_of("$state/half") ], [ 3, 0, 'xyz' ], 'power cut: half an entry was followed by no write');
 
 done_testing();

@@ -7,7 +7,8 @@
 # of a fault comes from the seed; what it meets depends on the machine.
 #
 # usage: torture.pl --bindir DIR --client FILE --relay FILE --shim FILE [--minutes N] [--seed N] [--nodes N]
-#		[--witness] [--clients N] [--keep]
+#		[--witness] [--clients N] [--pace] [--keep]
+#	--pace: most of the time goes into changes of leader
 # exit status: 0 nothing found, 1 something found, or the cluster did not heal.
 use strict;
 use warnings;
@@ -26,8 +27,8 @@ my $heal_limit = 180;     # seconds until every member must be whole in the end
 my @arguments = @ARGV;
 my %option = (minutes => 1, seed => int(time() * 1000) % 1_000_000, clients => 4);
 Getopt::Long::GetOptions(\%option, 'bindir=s', 'client=s', 'relay=s', 'shim=s', 'minutes=f', 'seed=i', 'nodes=i', 'witness',
-	'clients=i', 'keep')
-  or die "usage: torture.pl --bindir DIR --client FILE --relay FILE --shim FILE [--minutes N] [--seed N] [--nodes N] [--witness] [--clients N] [--keep]\n";
+	'clients=i', 'pace', 'keep')
+  or die "usage: torture.pl --bindir DIR --client FILE --relay FILE --shim FILE [--minutes N] [--seed N] [--nodes N] [--witness] [--clients N] [--pace] [--keep]\n";
 $option{nodes} //= $option{witness} ? 2 : 3;
 
 if (defined(my $why = QuorumNet::missing()))
@@ -54,7 +55,7 @@ log_min_messages = log
 quorum.promotion_limit = 10s
 EOC
 my $began = time();
-my (@events, @clients);
+my (@events, @clients, $nemesis);
 
 sub event
 {
@@ -64,10 +65,11 @@ sub event
 	QuorumNodes::write_file("$workspace/events", '>>', "$line\n");
 }
 
-# The node that serves, if one says so at once.
+# The node that serves, if one says so at once; most likely it is who did so last.
 sub leader
 {
-	for my $node ($cluster->nodes)
+	my (undef, $last) = $nemesis->served;
+	for my $node (sort { ($b == ($last // 0)) <=> ($a == ($last // 0)) } $cluster->nodes)
 	{
 		next if !-e "$node->{dir}/postmaster.pid";
 		local $ENV{PGCONNECT_TIMEOUT} = 2;
@@ -109,7 +111,7 @@ sub stop_clients
 }
 
 my $findings = "$workspace/findings";
-my $nemesis = TortureNemesis->new(cluster => $cluster, rand => \&dice, leader => \&leader, log => \&event,
+$nemesis = TortureNemesis->new(cluster => $cluster, pace => $option{pace}, rand => \&dice, leader => \&leader, log => \&event,
 	answer => \&answer_of, shim => $shim, findings => $findings);
 
 # ---- the course of a run --------------------------------------------------------------------
@@ -203,7 +205,7 @@ sub decide
 	}
 }
 
-my $again = "make torture MINUTES=$option{minutes} SEED=$option{seed} NODES=$option{nodes}" . ($option{witness} ? ' WITNESS=1' : '');
+my $again = "make torture MINUTES=$option{minutes} SEED=$option{seed} NODES=$option{nodes}" . ($option{witness} ? ' WITNESS=1' : '') . ($option{pace} ? ' PACE=1' : '');
 QuorumNodes::write_file("$workspace/again", '>', "$again\n");
 printf "torture: seed %d, %g minutes, %d servers%s, %d clients, in %s\n", $option{seed}, $option{minutes}, $option{nodes},
   $option{witness} ? ' and a witness' : '', $option{clients}, $workspace;
@@ -227,6 +229,9 @@ if ($check)
 {
 	printf "transactions: %d acknowledged, %d refused, %d without answer; reads: %d on leaders, %d on standbys; terms served: %d\n",
 	  $check->{ok}, $check->{failed}, $check->{unknown}, $check->{reads}, $check->{standby_reads}, $check->{terms};
+	my $changes = $check->{changes};
+	printf "changes of leader: %d failovers and %d switchovers, %d to another node; failovers by why the term ended: %s\n",
+	  @$changes{qw(failovers switchovers moved)}, join(', ', map { "$_ $changes->{why}{$_}" } sort keys %{ $changes->{why} }) || 'none';
 	for my $kind (sort keys %{ $check->{found} })
 	{
 		my $text = join '', "FOUND $kind: $check->{count}{$kind}\n", map { "    $_\n" } @{ $check->{found}{$kind} };
@@ -242,8 +247,9 @@ else
 }
 QuorumNodes::close_workspace($fine && !$option{keep});
 print "events, histories, findings and logs are in $workspace; again: $again\n" if !$fine || $option{keep};
-printf "\ntorture: seed=%d minutes=%g faults=%d found=%s\n", $option{seed}, $option{minutes},
-  eval { my $n = 0; $n += $_ for values %{ $nemesis->{count} }; $n } // 0,
+printf "\ntorture: seed=%d minutes=%g nodes=%d%s faults=%d acknowledged=%d failovers=%d switchovers=%d rewinds=%d clones=%d joined=%d found=%s\n",
+  @option{qw(seed minutes nodes)}, $option{witness} ? '+witness' : '', $nemesis->{faults},
+  $check ? ($check->{ok}, @{ $check->{changes} }{qw(failovers switchovers rewound cloned)}, $check->{changes}{joined} - $option{nodes} + 1) : (0) x 6,
   $check ? join(',', map { "$_:$check->{count}{$_}" } sort keys %{ $check->{count} }) || 'nothing' : 'no end';
 exit($fine ? 0 : 1);
 

@@ -268,7 +268,8 @@ sub command_of
 	}
 	die "no torture here: it makes network namespaces, so it wants root\n" if !$self->{root};
 	$self->install;
-	return ($self->{tree}, "PG_CONFIG=$self->{pg_config}", 'SEED=' . number_of($kill, 'seed', 1), 'MINUTES=' . number_of($kill, 'minutes', 1));
+	return ($self->{tree}, "PG_CONFIG=$self->{pg_config}", 'SEED=' . number_of($kill, 'seed', 1), 'MINUTES=' . number_of($kill, 'minutes', 1),
+		'PACE=' . number_of($kill, 'pace', 0));
 }
 
 # By somebody who is root; one at a time.  (exit status, lines)
