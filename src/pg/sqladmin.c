@@ -13,11 +13,16 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "catalog/pg_control.h"
+#include "common/controldata_utils.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "postmaster/bgwriter.h"
 #include "replication/slot.h"
 #include "replication/walsender.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -31,7 +36,11 @@ PG_FUNCTION_INFO_V1(pgq_add_member);
 PG_FUNCTION_INFO_V1(pgq_remove_member);
 PG_FUNCTION_INFO_V1(pgq_switchover);
 
+#define POLL_MS		20
+
 static void refuse_needed_witness(const QuorumView *view);
+static void checkpoint_before(uint64 give_up_at);
+static XLogRecPtr last_checkpoint(void);
 static void check_new_member(const QuorumView *view, const PgqRequest *request);
 
 int64
@@ -228,6 +237,48 @@ pgq_remove_member(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/*
+ * The restart of the old leader replays from its last checkpoint: that one shall be near, and
+ * is written while everybody still works.  PostgreSQL's own wait for it knows no limit.
+ */
+static void
+checkpoint_before(uint64 give_up_at)
+{
+	XLogRecPtr	wanted = GetXLogInsertRecPtr();
+
+	RequestCheckpoint(CHECKPOINT_IMMEDIATE | CHECKPOINT_FORCE);
+	while (last_checkpoint() < wanted)
+	{
+		if (pgq_now_mono() >= give_up_at)
+			ereport(ERROR,
+					(errcode(ERRCODE_QUERY_CANCELED),
+					 errmsg("the checkpoint before the switchover is not done yet"),
+					 errdetail("It goes on; nothing was handed over."),
+					 errhint("Call quorum.switchover() again, then there is less to write, or "
+							 "with a longer timeout.")));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, POLL_MS,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* From where on recovery would read the log. */
+static XLogRecPtr
+last_checkpoint(void)
+{
+	ControlFileData *control;
+	bool		crc_ok;
+	XLogRecPtr	redo;
+
+	LWLockAcquire(ControlFileLock, LW_SHARED);
+	control = get_controlfile(DataDir, &crc_ok);
+	LWLockRelease(ControlFileLock);
+	redo = crc_ok ? control->checkPointCopy.redo : InvalidXLogRecPtr;
+	pfree(control);
+	return redo;
+}
+
 /* quorum.switchover(target text, timeout interval) returns the successor's name */
 Datum
 pgq_switchover(PG_FUNCTION_ARGS)
@@ -235,6 +286,7 @@ pgq_switchover(PG_FUNCTION_ARGS)
 	PgqRequest	request = {0};
 	QuorumView *view = palloc(sizeof(QuorumView));
 	int64		timeout_us = pgq_timeout_arg(fcinfo, 1);
+	uint64		give_up_at = pgq_now_mono() + timeout_us;
 	const QuorumMemberView *successor;
 
 	pgq_require_leader(view);
@@ -249,8 +301,8 @@ pgq_switchover(PG_FUNCTION_ARGS)
 		strlcpy(request.name, name, sizeof(request.name));
 	}
 
-	/* What the stop would have to write is written while everybody still works. */
-	RequestCheckpoint(CHECKPOINT_IMMEDIATE | CHECKPOINT_FORCE | CHECKPOINT_WAIT);
+	checkpoint_before(give_up_at);
+	timeout_us = Max((int64) (give_up_at - pgq_now_mono()), 1);
 	request.type = PGQ_REQUEST_SWITCHOVER;
 	request.limit_us = timeout_us;
 	successor = pgq_sql_find_member(view, pgq_ask_worker(&request, timeout_us + USECS_PER_SEC));

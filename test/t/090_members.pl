@@ -1,8 +1,8 @@
 # A planned change of the leader, and members that leave.
 #
 # Switchover under load loses nothing, needs no rewind, gives its answer and is refused when
-# the target is not ready; with two voters it does not come back.  A dead member can be
-# removed, the leader cannot.
+# the target is not ready or the checkpoint takes too long; with two voters it does not come
+# back.  A dead member can be removed, the leader cannot.
 
 use strict;
 use warnings;
@@ -32,6 +32,17 @@ sub logged_at
 	return 1000 * ($s + 60 * ($m + 60 * $h));
 }
 
+# Milliseconds that an old leader stayed once it might stop: as its successor served, or when
+# it had waited a quarter of a second for that.
+sub stayed
+{
+	my ($log, $log_of_successor) = @_;
+	my $handed_over = logged_at($log, qr/handed over/);
+	my $serves = logged_at($log_of_successor, qr/gate open in term/);
+
+	return logged_at($log, qr/restarting in place/) - min($handed_over + 250, $serves // ());
+}
+
 # A transaction that writes WAL all the time and would go on for minutes.
 sub bulk_load
 {
@@ -56,7 +67,7 @@ for my $round (1 .. 4)
 	$leader = $cluster->leader;
 	my ($target) = $cluster->followers;
 	my $pid = $cluster->postmaster_pid($leader);
-	my $size = $cluster->log_size($leader);
+	my %size = map { $_->{quorum_name} => $cluster->log_size($_) } $leader, $cluster->followers;
 	my $writer = $cluster->session($leader);
 	my $loader = $round > 2 ? bulk_load($leader) : undef;
 	my $caller = $cluster->session($leader);
@@ -72,11 +83,11 @@ for my $round (1 .. 4)
 	like($answer // $caller->error . $cluster->{last_error}, qr/^n\d$/, "switchover $round: it says who shall lead");
 	is($new->{quorum_name}, $round % 2 ? $target->{quorum_name} : $answer, "switchover $round: that one leads");
 	$cluster->wait_for_followers;
-	my $log = slurp_file($leader->logfile, $size);
+	my ($log, $log_of_successor) = map { slurp_file($_->logfile, $size{ $_->{quorum_name} }) } $leader, $new;
 	unlike($log, qr/rewind/, "switchover $round: the old leader follows without a rewind");
 	like($log, qr/handed over.*voted for \Q$new->{quorum_name}\E.*restarting in place/s,
 		"switchover $round: ... after it has voted for its successor");
-	push @{ $stayed[ $round % 2 ] }, logged_at($log, qr/restarting in place/) - logged_at($log, qr/handed over/);
+	push @{ $stayed[ $round % 2 ] }, stayed($log, $log_of_successor);
 	is($cluster->postmaster_pid($leader), $pid, "switchover $round: under the same pid");
 	is($cluster->ask($new, 'SELECT count(*) FROM t'), $id, "switchover $round: every row is there");
 }
@@ -107,10 +118,21 @@ ok(defined $writer->ask('INSERT INTO t VALUES (1001)'), '... and accepts writes'
 kill 'CONT', $receiver;
 $cluster->wait_for_followers;
 
+# A checkpoint that takes longer than the call may: nothing is handed over.
+my $checkpointer = $cluster->ask($leader, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
+kill 'STOP', $checkpointer;
+my $size = $cluster->log_size($leader);
+is($session->ask("SELECT quorum.switchover('$target->{quorum_name}', '1s')", 20), undef,
+	'a switchover waits for its checkpoint no longer than it may take');
+like($session->error, qr/the checkpoint before the switchover is not done yet/, '... and says that the checkpoint is not done');
+unlike(slurp_file($leader->logfile, $size), qr/handing term|gate closed/, '... the gate has stayed open');
+kill 'CONT', $checkpointer;
+
 # A caller that is slow: the hand-over does not wait for it, the end of its session does.
 my $slow = $cluster->session($leader);
 my $caller = $slow->ask('SELECT pg_backend_pid()');
-my $size = $cluster->log_size($leader);
+my $size_of_target = $cluster->log_size($target);
+$size = $cluster->log_size($leader);
 kill 'STOP', $receiver = $cluster->ask($target, 'SELECT pid FROM pg_stat_wal_receiver');
 ok(defined $writer->ask('INSERT INTO t VALUES (1002)'), 'the third node acknowledges');
 $slow->send("SELECT quorum.switchover('$target->{quorum_name}', '60s')");
@@ -120,7 +142,7 @@ kill 'CONT', $receiver;
 $cluster->wait_for_log($leader, qr/restarting in place/, $size);
 kill 'CONT', $caller;
 my $log = slurp_file($leader->logfile, $size);
-cmp_ok(logged_at($log, qr/restarting in place/) - logged_at($log, qr/handed over/), '>=', 190,
+cmp_ok(stayed($log, slurp_file($target->logfile, $size_of_target)), '>=', 190,
 	'the server stays up for a moment when its answer has not been taken');
 $cluster->wait_for_leader(not => $leader, limit => 20);
 is(lead($target), $target->{quorum_name}, '... the target leads all the same');
