@@ -81,7 +81,10 @@ check 'simulator, scenarios and unit tests include no part of the shell' \
 check 'PG_VERSION_NUM stands in compat.h only' "$(grep -n PG_VERSION_NUM src/core/* src/net/* src/pg/* | grep -v '^src/pg/compat.h:')"
 
 check 'pg_noreturn (compat.h) instead of pg_attribute_noreturn(), which 18 does not know' \
-	"$(grep -n pg_attribute_noreturn src/core/* src/net/* src/pg/* | grep -v '^src/pg/compat.h:')"
+	"$(grep -n pg_attribute_noreturn src/*/* test/*/*.[ch] | grep -v '^src/pg/compat.h:')"
+
+check 'restart without a mode: 15 ignores one, 17 takes it for half of an option' \
+	"$(grep -nE -e '->restart\([^)]' test/t/*.pl)"
 
 # check_layers <directory> <layers>
 check_layers()

@@ -17,8 +17,8 @@
 /* The real ones: the linker leads all others here (--wrap). */
 extern void __real_free(void *pointer);
 extern void __wrap_free(void *pointer);
-extern void __real_exit(int code) pg_attribute_noreturn();
-extern void __wrap_exit(int code) pg_attribute_noreturn();
+extern _Noreturn void __real_exit(int code);
+extern _Noreturn void __wrap_exit(int code);
 
 static void *pieces[PIECES_MAX];
 static size_t sizes[PIECES_MAX];

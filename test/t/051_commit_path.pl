@@ -246,7 +246,7 @@ for my $setting (qw(fsync full_page_writes))
 	open(my $out, '>', $leading->data_dir . '/postgresql.auto.conf') or die $!;
 	print $out @kept;
 	close $out;
-	$leading->restart('immediate');
+	$leading->restart;
 	$cluster->wait_for_followers;
 	pass('... and with it on the old one follows');
 }

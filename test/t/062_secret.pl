@@ -56,10 +56,10 @@ for my $round ([ 'accepted', $old, $new ], [ 'used', $new, $old ], [ 'alone', $n
 		serves("the new secret is $what on $node->{quorum_name}");
 		next if $node != $third;
 
-		$third->restart('fast');
+		$third->restart;
 		$cluster->wait_for_followers;
 		pass("... and what it makes its connections with is accepted by the others");
-		$second->restart('fast');
+		$second->restart;
 		$cluster->wait_for_followers;
 		pass("... and it accepts what the others use");
 	}
@@ -78,7 +78,7 @@ is($cluster->ask($leader, "SELECT counted FROM quorum.replication WHERE node = '
 kill 'TERM', $cluster->ask($third, 'SELECT pid FROM pg_stat_wal_receiver');
 $cluster->wait_for_log($leader, qr/Its proof was made .* or with another secret/, $sizes[0]);
 pass('its next stream is refused, and the leader says why');
-$third->restart('fast');
+$third->restart;
 $cluster->wait_for_log($leader, qr/does not know the secret.*HINT:  A new secret is the second line of the file on every node/s,
 	$sizes[0]);
 pass('so is it on the quorum port');
@@ -93,7 +93,7 @@ pass('with the right file it is back, without a restart');
 my $size = $cluster->log_size($leader);
 set_secret($leader, 'short');
 $cluster->wait_for_log($leader, qr/must have 16 to 1024 bytes/, $size);
-$third->restart('fast');
+$third->restart;
 $cluster->wait_for_followers($third);
 serves('a file that cannot be used');
 set_secret($leader, $new);

@@ -136,7 +136,7 @@ $cluster->wait_for_followers;
 # Numbers begin anew with each life, so a number alone tells nothing.
 $proof = $cluster->ask($third,
 	q{SELECT substring(conninfo FROM 'quorum.stream_proof=[0-9a-f.]+') FROM pg_stat_wal_receiver});
-$third->restart('fast');
+$third->restart;
 $cluster->wait_for_followers;
 like(show($proof), qr/Its proof was made for another leader, by an earlier life/,
 	'nor one of an earlier life');
