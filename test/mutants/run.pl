@@ -113,7 +113,10 @@ if (defined $option{logs})
 }
 my ($workspace) = QuorumNodes::open_workspace('mutants', grep { -e } qw(src test control sql expected docs Makefile));
 my $logs = $option{logs} // "$workspace/logs";
-$SIG{$_} = sub { print "\ninterrupted\n"; exit 130 } for qw(INT TERM HUP);
+
+# The workers hold the janitor's pipe open: it begins when the last of them is gone.
+my @children;
+$SIG{$_} = sub { print "\ninterrupted\n"; kill 'TERM', @children; exit 130 } for qw(INT TERM HUP);
 
 mkdir "$workspace/tree";
 rename "$workspace/$_", "$workspace/tree/$_" for qw(src test control sql expected docs Makefile);
@@ -130,14 +133,13 @@ sub share_out
 	my ($workers, $work, $take, @items) = @_;
 	pipe(my $queue, my $orders) or die "pipe: $!\n";
 	pipe(my $answers, my $told) or die "pipe: $!\n";
-	my @pids;
 
 	syswrite($orders, join '', map { pack 'N', $_ } 0 .. $#items);
 	close $orders;
 	for my $worker (@$workers)
 	{
 		defined(my $pid = fork()) or die "fork: $!\n";
-		push @pids, $pid;
+		push @children, $pid;
 		next if $pid;
 		$SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
 		close $answers;
@@ -157,7 +159,7 @@ sub share_out
 		read($answers, my $text, unpack 'N', $length);
 		$take->(Storable::thaw($text));
 	}
-	waitpid($_, 0) for @pids;
+	waitpid($_, 0) for splice @children;
 }
 
 # A suite that fails by itself proves nothing.  Known for each worker, so asked for once.
