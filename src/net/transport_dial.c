@@ -67,7 +67,9 @@ dial(PgqPeer *peer, uint64 now)
 
 	if (!pgq_address_resolve(&peer->address, again, now))
 	{
-		dial_failed(peer, "its host name cannot be translated to an address", now);
+		dial_failed(peer, peer->address.lookup != NULL ?
+					"no answer yet to what the address of its host is" :
+					"its host name cannot be translated to an address", now);
 		return;
 	}
 	error = pgq_socket_connect(&peer->link.sock, &peer->address, peer->address.current,

@@ -4,9 +4,9 @@
  *
  * Nothing here knows who is at the other end.  Waiting is the host's business.
  *
- * Limitation: a host that is not a numeric address is looked up with getaddrinfo,
- * which blocks everything while it runs.  It is asked when a member becomes known and
- * then only for a peer that cannot be reached, the more seldom the longer it takes.
+ * The name of a peer is looked up beside the loop (transport_lookup.c): when the member
+ * becomes known, and then only while it cannot be reached.  The own name is looked up once,
+ * at the start, and waited for.
  */
 #include "transport_socket.h"
 
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "transport_log.h"
+#include "transport_lookup.h"
 
 #define LISTEN_BACKLOG		64
 #define USER_TIMEOUT_MS		2000	/* unacknowledged data for that long: connection is dead */
@@ -28,8 +29,7 @@
 #define KERNEL_BUFFER		(64 * 1024)
 
 #define RESOLVE_AGAIN_US	(30 * 1000 * 1000)
-#define RESOLVE_SLOW_US		(100 * 1000)
-#define RESOLVE_PATIENCE	200 /* of our time at most one part in so many */
+#define RESOLVE_SLOW_US		(1000 * 1000)
 
 /* An option that this platform does not know is no reason to do without a connection. */
 static void
@@ -278,6 +278,8 @@ pgq_socket_connect_result(const PgqSocket *sock)
 void
 pgq_address_set(PgqAddress *address, const char *host)
 {
+	if (address->lookup != NULL)
+		pgq_lookup_forget(address->lookup);
 	memset(address, 0, sizeof(*address));
 	strlcpy(address->host, host, sizeof(address->host));
 	address->proven = -1;
@@ -307,8 +309,27 @@ complain_of_lookup(const char *host, uint64 took)
 	pgq_report(&report, 0, "looking up host \"%s\" of another node took %d ms",
 			   host, (int) (took / 1000));
 	pgq_report_hint(&report,
-					"Nothing else happens in the meantime: use numeric addresses or /etc/hosts.");
+					"A node whose address is not known cannot be reached: use numeric addresses or /etc/hosts.");
 	pgq_log_report(PGQ_LOG_SOCKET, &report);
+}
+
+/* What was asked before may have been answered since. */
+static void
+take_answer(PgqAddress *address, uint64 now)
+{
+	struct addrinfo *found = NULL;
+
+	if (address->lookup == NULL || !pgq_lookup_over(address->lookup, &found))
+		return;
+	address->lookup = NULL;
+	if (found != NULL)
+	{
+		take_addresses(address, found);
+		freeaddrinfo(found);
+	}
+	address->resolve_at = now + RESOLVE_AGAIN_US;
+	if (now - address->asked_at > RESOLVE_SLOW_US)
+		complain_of_lookup(address->host, now - address->asked_at);
 }
 
 /* An old answer is better than none, and than a wait: it is kept until it fails. */
@@ -317,9 +338,9 @@ pgq_address_resolve(PgqAddress *address, bool again, uint64 now)
 {
 	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST,.ai_socktype = SOCK_STREAM};
 	struct addrinfo *found = NULL;
-	uint64		took;
 
-	if (now < address->resolve_at || (address->count > 0 && !again))
+	take_answer(address, now);
+	if (address->lookup != NULL || now < address->resolve_at || (address->count > 0 && !again))
 		return address->count > 0;
 	if (getaddrinfo(address->host, NULL, &hints, &found) == 0)
 	{
@@ -328,16 +349,8 @@ pgq_address_resolve(PgqAddress *address, bool again, uint64 now)
 		address->resolve_at = PG_UINT64_MAX;	/* a number stays the same */
 		return address->count > 0;
 	}
-	hints.ai_flags = 0;
-	if (getaddrinfo(address->host, NULL, &hints, &found) == 0)
-	{
-		take_addresses(address, found);
-		freeaddrinfo(found);
-	}
-	took = pgq_now_mono() - now;
-	address->resolve_at = now + RESOLVE_AGAIN_US + took * RESOLVE_PATIENCE;
-	if (took > RESOLVE_SLOW_US)
-		complain_of_lookup(address->host, took);
+	address->asked_at = now;
+	address->lookup = pgq_lookup_start(address->host);
 	return address->count > 0;
 }
 

@@ -44,6 +44,8 @@ typedef struct PgqAddress
 	int			current;		/* index to try next */
 	int			proven;			/* index that led to the right node last; -1 = none yet */
 	uint64		resolve_at;		/* not to be resolved before */
+	struct PgqLookup *lookup;	/* under way; NULL = none */
+	uint64		asked_at;		/* when it began */
 	socklen_t	size[PGQ_MAX_ADDRESSES];
 	struct sockaddr_storage at[PGQ_MAX_ADDRESSES];
 } PgqAddress;
@@ -66,9 +68,10 @@ extern int	pgq_socket_connect(PgqSocket *sock, const PgqAddress *address, int in
 /* 0 = connected, EINPROGRESS = not yet, else why not. */
 extern int	pgq_socket_connect_result(const PgqSocket *sock);
 
+/* address: all zero, or set before. */
 extern void pgq_address_set(PgqAddress *address, const char *host);
 
-/* False when there is no address to try.  again: those we have do not work. */
+/* False when there is no address to try yet.  again: those we have do not work. */
 extern bool pgq_address_resolve(PgqAddress *address, bool again, uint64 now);
 extern void pgq_address_rotate(PgqAddress *address);
 extern void pgq_address_text(const struct sockaddr_storage *from, char *text, size_t size);

@@ -8,6 +8,7 @@
 #include "network.h"
 
 #include <netdb.h>
+#include <pthread.h>
 #include <sys/socket.h>
 
 #include "fuzz.h"
@@ -22,6 +23,8 @@ extern int	__real_getaddrinfo(const char *node, const char *service, const struc
 							   struct addrinfo **found);
 extern void __wrap_freeaddrinfo(struct addrinfo *found);
 extern bool __wrap_pg_strong_random(void *bytes, size_t size);
+extern int	__wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+								  void *(*routine) (void *), void *arg);
 
 Network		network;
 
@@ -129,6 +132,17 @@ void
 __wrap_freeaddrinfo(struct addrinfo *found)
 {
 	(void) found;
+}
+
+/* At once: an input always does the same. */
+int
+__wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+					  void *(*routine) (void *), void *arg)
+{
+	(void) thread;
+	(void) attributes;
+	(void) routine(arg);
+	return 0;
 }
 
 static bool

@@ -61,7 +61,7 @@ FUZZ_SERVER = journal history rollback conninfo settings
 FUZZ_TARGETS = message state invitation transport secrets token witness $(FUZZ_SERVER)
 
 # The linker leads these calls to the target or to memory.c.
-FUZZ_WRAP_transport = recv send connect getaddrinfo freeaddrinfo pg_strong_random
+FUZZ_WRAP_transport = recv send connect getaddrinfo freeaddrinfo pg_strong_random pthread_create
 FUZZ_WRAP_token = exit free
 FUZZ_WRAP_witness = exit free
 FUZZ_WRAP_settings = exit free

@@ -42,6 +42,7 @@ sub new
 		nodes => [],
 		lease => $options{lease} // $default_lease,
 		conf => $options{conf} // '',
+		host => $options{host} // '127.0.0.1',
 	}, $class;
 	push @clusters, $self;
 
@@ -69,7 +70,7 @@ sub _configure
 	$node->{quorum_port} = $port;
 	PostgreSQL::Test::Utils::append_to_file($node->data_dir . '/postgresql.conf', qq{
 quorum.node_name = 'n$number'
-quorum.address = '127.0.0.1:$port'
+quorum.address = '$self->{host}:$port'
 port = @{[ $node->port ]}
 });
 	$self->write_secret($node, $secret);
@@ -142,7 +143,7 @@ sub join_node
 	$node->start;
 	my $leader = $self->wait_for_leader;
 	$leader->safe_psql('postgres',
-		"SELECT quorum.add_member('n$number', '127.0.0.1:$node->{quorum_port}')");
+		"SELECT quorum.add_member('n$number', '$self->{host}:$node->{quorum_port}')");
 	return $node;
 }
 
