@@ -8,10 +8,17 @@
 
 #include "postgres.h"
 
+#include "access/xlog.h"
+#include "miscadmin.h"
 #include "replication/slot.h"
 #include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
+#endif
+#if PG_VERSION_NUM >= 190000
+#include "storage/standby.h"
 #endif
 #include "utils/guc_tables.h"
 #include "utils/memutils.h"
@@ -38,9 +45,12 @@
 #elif PG_VERSION_NUM < 180000
 #define PGQ_OLDEST_VERSION_NUM	170006
 #define PGQ_OLDEST_VERSION		"17.6"
-#else
+#elif PG_VERSION_NUM < 190000
 #define PGQ_OLDEST_VERSION_NUM	180000
 #define PGQ_OLDEST_VERSION		"18.0"
+#else
+#define PGQ_OLDEST_VERSION_NUM	190000
+#define PGQ_OLDEST_VERSION		"19.0"
 #endif
 #if PG_VERSION_NUM < PGQ_OLDEST_VERSION_NUM
 #error "the headers of this PostgreSQL are older than the oldest minor release that pg_quorum accepts"
@@ -77,14 +87,28 @@
 #define PGQ_EXECUTOR_RUN_ARGS	query, direction, count, execute_once
 #endif
 
-/* 17 added failover and synced to ReplicationSlotCreate. */
-#if PG_VERSION_NUM >= 170000
+/* 17 added failover and synced to ReplicationSlotCreate, 19 repack. */
+#if PG_VERSION_NUM >= 190000
+#define pgq_slot_create_physical(name) \
+	ReplicationSlotCreate((name), false, RS_PERSISTENT, false, false, false, false)
+#elif PG_VERSION_NUM >= 170000
 #define pgq_slot_create_physical(name) \
 	ReplicationSlotCreate((name), false, RS_PERSISTENT, false, false, false)
 #else
 #define pgq_slot_create_physical(name) \
 	ReplicationSlotCreate((name), false, RS_PERSISTENT, false)
 #endif
+
+/* Who streams from a slot, 0 when nobody does.  19 notes the place among the processes instead. */
+static inline pid_t
+pgq_slot_owner(const ReplicationSlot *slot)
+{
+#if PG_VERSION_NUM >= 190000
+	return slot->active_proc == INVALID_PROC_NUMBER ? 0 : GetPGProcByNumber(slot->active_proc)->pid;
+#else
+	return slot->active_pid;
+#endif
+}
 
 /* 17 copies logical slots to standbys, if they are made for it. */
 #if PG_VERSION_NUM >= 170000
@@ -133,7 +157,7 @@ pgq_slot_revalidate(const char *name)
 	if (slot != NULL)
 	{
 		SpinLockAcquire(&slot->mutex);
-		if (slot->active_pid != 0 && slot->data.invalidated == RS_INVAL_WAL_REMOVED &&
+		if (pgq_slot_owner(slot) != 0 && slot->data.invalidated == RS_INVAL_WAL_REMOVED &&
 			!XLogRecPtrIsInvalid(slot->data.restart_lsn))
 		{
 			slot->data.invalidated = RS_INVAL_NONE;
@@ -158,9 +182,27 @@ pgq_slot_revalidate(const char *name)
 #define pgq_my_proc_number()	(MyProc->pgprocno)
 #endif
 
-/* 17 renamed the class of waits for a buffer pin. */
-#if PG_VERSION_NUM < 170000
-#define PG_WAIT_BUFFERPIN	PG_WAIT_BUFFER_PIN
+/* Is this a wait for the pins of a buffer?  17 renamed their class, 19 added locks to it. */
+#if PG_VERSION_NUM >= 190000
+#define pgq_waits_for_pin(event)	((event) == WAIT_EVENT_BUFFER_CLEANUP)
+#elif PG_VERSION_NUM >= 170000
+#define pgq_waits_for_pin(event)	(((event) & 0xFF000000U) == PG_WAIT_BUFFERPIN)
+#else
+#define pgq_waits_for_pin(event)	(((event) & 0xFF000000U) == PG_WAIT_BUFFER_PIN)
+#endif
+
+/* Cancel every query that has a snapshot: 19 made the reason of a conflict a type of its own. */
+#if PG_VERSION_NUM >= 190000
+#define pgq_cancel_queries() \
+	SignalRecoveryConflictWithDatabase(InvalidOid, RECOVERY_CONFLICT_SNAPSHOT)
+#else
+#define pgq_cancel_queries() \
+	CancelDBBackends(InvalidOid, PROCSIG_RECOVERY_CONFLICT_SNAPSHOT, true)
+#endif
+
+/* 19 says fast, as its SQL always did. */
+#if PG_VERSION_NUM < 190000
+#define CHECKPOINT_FAST		CHECKPOINT_IMMEDIATE
 #endif
 
 /* 16 moved assign_synchronous_commit. */
@@ -190,22 +232,79 @@ pgq_slot_revalidate(const char *name)
 #define PGQ_WALRCV_CONNECT_ARGS(text) (text), logical, appname, err
 #endif
 
+/*
+ * The identify_system member: 19 added server_lsn.  ARGS() passes everything on.
+ */
+#if PG_VERSION_NUM >= 190000
+#define PGQ_WALRCV_IDENTIFY_PARAMS \
+	WalReceiverConn *conn, TimeLineID *primary_tli, XLogRecPtr *server_lsn
+#define PGQ_WALRCV_IDENTIFY_ARGS()	conn, primary_tli, server_lsn
+#else
+#define PGQ_WALRCV_IDENTIFY_PARAMS	WalReceiverConn *conn, TimeLineID *primary_tli
+#define PGQ_WALRCV_IDENTIFY_ARGS()	conn, primary_tli
+#endif
+
 /* 16: one look-up function instead of the array of all settings. */
-static inline struct config_enum *
-pgq_find_enum_setting(const char *name)
+static inline struct config_generic *
+pgq_find_setting(const char *name)
 {
 #if PG_VERSION_NUM >= 160000
-	return (struct config_enum *) find_option(name, false, true, DEBUG1);
+	return find_option(name, false, true, DEBUG1);
 #else
 	struct config_generic **settings = get_guc_variables();
 
 	for (int i = 0; i < GetNumConfigOptions(); i++)
 	{
 		if (strcmp(settings[i]->name, name) == 0)
-			return (struct config_enum *) settings[i];
+			return settings[i];
 	}
 	return NULL;
 #endif
 }
+
+/*
+ * log_min_messages.  19: a string with a level for each kind of process, of which the check
+ * hook makes the array that is its extra; the type of a setting is a member of the generic one.
+ */
+#if PG_VERSION_NUM >= 190000
+typedef char *PgqLogLevel;
+typedef GucStringCheckHook PgqLogLevelHook;
+#define pgq_log_level_hook(setting)	((setting)->_string.check_hook)
+#define pgq_startup_log_level()		(log_min_messages[B_STARTUP])
+#define pgq_startup_level_of(value, extra)	(((int *) (extra))[B_STARTUP])
+#else
+typedef int PgqLogLevel;
+typedef GucEnumCheckHook PgqLogLevelHook;
+#define pgq_log_level_hook(setting)	(((struct config_enum *) (setting))->check_hook)
+#define pgq_startup_log_level()		log_min_messages
+#define pgq_startup_level_of(value, extra)	((void) (extra), (value))
+#endif
+
+/* Make a checked value, and its extra, that of "log"; false when there is no memory. */
+static inline bool
+pgq_log_level_make_log(PgqLogLevel *value, void **extra, GucSource source, PgqLogLevelHook check)
+{
+#if PG_VERSION_NUM >= 190000
+	guc_free(*value);
+	guc_free(*extra);
+	*extra = NULL;
+	*value = guc_strdup(LOG, "log");
+	return *value != NULL && check(value, extra, source);
+#else
+	(void) extra;
+	(void) source;
+	(void) check;
+	*value = LOG;
+	return true;
+#endif
+}
+
+/* 16 took the type out of what a failed assertion reports. */
+#if PG_VERSION_NUM >= 160000
+#define PGQ_EXCEPTIONAL_CONDITION_PARAMS	const char *condition, const char *file, int line
+#else
+#define PGQ_EXCEPTIONAL_CONDITION_PARAMS \
+	const char *condition, const char *type pg_attribute_unused(), const char *file, int line
+#endif
 
 #endif							/* PGQ_COMPAT_H */

@@ -17,6 +17,7 @@
 #include "storage/proc.h"
 #include "utils/wait_event.h"
 
+#include "compat.h"
 #include "engine.h"
 #include "facts.h"
 #include "guc.h"
@@ -340,7 +341,7 @@ after_promotion(const QuorumView *view)
 	 */
 	if ((view->gate_open || has_diverged_member(view)) && checkpointed_term != view->term)
 	{
-		RequestCheckpoint(CHECKPOINT_FORCE | CHECKPOINT_IMMEDIATE);
+		RequestCheckpoint(CHECKPOINT_FORCE | CHECKPOINT_FAST);
 		checkpointed_term = view->term;
 	}
 }

@@ -136,7 +136,7 @@ is_doomed(ReplicationSlot *slot)
 static bool
 is_left_over(ReplicationSlot *slot)
 {
-	return pgq_slot_is_left_over(slot) && slot->active_pid == 0;
+	return pgq_slot_is_left_over(slot) && pgq_slot_owner(slot) == 0;
 }
 
 /* The first persistent logical slot of this kind; name has NAMEDATALEN bytes. */

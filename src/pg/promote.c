@@ -33,9 +33,9 @@
 
 static emit_log_hook_type prev_emit_log_hook = NULL;
 
-static GucEnumCheckHook prev_log_level_check = NULL;
+static PgqLogLevelHook prev_log_level_check = NULL;
 
-static bool log_level_check(int *newval, void **extra, GucSource source);
+static bool log_level_check(PgqLogLevel *newval, void **extra, GucSource source);
 static void guard_log_hook(ErrorData *edata);
 static void guard_check(TimeLineID tli);
 static TimeLineID announced_timeline(const char *message);
@@ -54,18 +54,18 @@ void
 pgq_promote_keep_log_level(void)
 {
 	static bool installed = false;
-	struct config_enum *setting;
+	struct config_generic *setting;
 
 	if (!installed)
 	{
-		setting = pgq_find_enum_setting("log_min_messages");
+		setting = pgq_find_setting("log_min_messages");
 		if (setting == NULL)
 			elog(FATAL, "setting \"log_min_messages\" not found");
-		prev_log_level_check = setting->check_hook;
-		setting->check_hook = log_level_check;
+		prev_log_level_check = pgq_log_level_hook(setting);
+		pgq_log_level_hook(setting) = log_level_check;
 		installed = true;
 	}
-	if (log_min_messages >= FATAL)
+	if (pgq_startup_log_level() >= FATAL)
 		SetConfigOption("log_min_messages", "log", PGC_POSTMASTER, PGC_S_OVERRIDE);
 }
 
@@ -182,13 +182,13 @@ signal_promotion(char *why)
 }
 
 static bool
-log_level_check(int *newval, void **extra, GucSource source)
+log_level_check(PgqLogLevel *newval, void **extra, GucSource source)
 {
 	if (prev_log_level_check && !prev_log_level_check(newval, extra, source))
 		return false;
-	if (*newval >= FATAL)
-		*newval = LOG;
-	return true;
+	if (pgq_startup_level_of(*newval, *extra) < FATAL)
+		return true;
+	return pgq_log_level_make_log(newval, extra, source, prev_log_level_check);
 }
 
 /*

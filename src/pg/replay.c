@@ -38,7 +38,7 @@ replay_waits_for_queries(void)
 		if (event == WAIT_EVENT_RECOVERY_CONFLICT_SNAPSHOT ||
 			event == WAIT_EVENT_RECOVERY_CONFLICT_TABLESPACE ||
 			(event & 0xFF000000U) == PG_WAIT_LOCK ||
-			(event & 0xFF000000U) == PG_WAIT_BUFFERPIN)
+			pgq_waits_for_pin(event))
 			return true;
 	}
 	return false;
@@ -77,5 +77,5 @@ pgq_replay_unblock(const QuorumFacts *facts, bool elected, bool leader_known)
 			(errmsg("quorum: cancelling queries that replay waits for"),
 			 errdetail("The leader has changed; this node can neither follow nor promote before it "
 					   "has replayed its WAL.")));
-	CancelDBBackends(InvalidOid, PROCSIG_RECOVERY_CONFLICT_SNAPSHOT, true);
+	pgq_cancel_queries();
 }

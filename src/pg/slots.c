@@ -320,7 +320,7 @@ look_at_slot(const char *name)
 		facts.exists = true;
 		SpinLockAcquire(&slot->mutex);
 		facts.physical = SlotIsPhysical(slot);
-		facts.active = slot->active_pid != 0;
+		facts.active = pgq_slot_owner(slot) != 0;
 		facts.lost = pgq_slot_is_invalidated(slot) ||
 			XLogRecPtrIsInvalid(slot->data.restart_lsn);
 		facts.restart_lsn = facts.lost ? InvalidXLogRecPtr : slot->data.restart_lsn;
@@ -543,7 +543,7 @@ slot_owner(ReplicationSlot *slot, const char *name)
 	if (!slot->in_use || !SlotIsPhysical(slot) || strcmp(NameStr(slot->data.name), name) != 0)
 		return 0;
 	SpinLockAcquire(&slot->mutex);
-	owner = slot->active_pid;
+	owner = pgq_slot_owner(slot);
 	SpinLockRelease(&slot->mutex);
 	return owner;
 }

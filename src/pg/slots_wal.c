@@ -55,7 +55,7 @@ pgq_slots_wal(const QuorumMemberView *member, PgqSlotWal *wal)
 	if (slot != NULL)
 	{
 		SpinLockAcquire(&slot->mutex);
-		active = slot->active_pid != 0;
+		active = pgq_slot_owner(slot) != 0;
 		invalid = pgq_slot_is_invalidated(slot);
 		wal->from = slot->data.restart_lsn;
 		SpinLockRelease(&slot->mutex);

@@ -246,7 +246,7 @@ checkpoint_before(uint64 give_up_at)
 {
 	XLogRecPtr	wanted = GetXLogInsertRecPtr();
 
-	RequestCheckpoint(CHECKPOINT_IMMEDIATE | CHECKPOINT_FORCE);
+	RequestCheckpoint(CHECKPOINT_FAST | CHECKPOINT_FORCE);
 	while (last_checkpoint() < wanted)
 	{
 		if (pgq_now_mono() >= give_up_at)

@@ -328,7 +328,7 @@ find_slot(pid_t pid, char *name)
 		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
 
 		SpinLockAcquire(&slot->mutex);
-		if (slot->in_use && slot->active_pid == pid)
+		if (slot->in_use && pgq_slot_owner(slot) == pid)
 		{
 			physical = !SlotIsLogical(slot);
 			memcpy(name, NameStr(slot->data.name), NAMEDATALEN);

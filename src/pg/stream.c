@@ -82,7 +82,7 @@ static struct
 static const WalReceiverFunctionsType *real_functions;
 
 static WalReceiverConn *stream_connect(PGQ_WALRCV_CONNECT_PARAMS);
-static char *stream_identify_system(WalReceiverConn *conn, TimeLineID *primary_tli);
+static char *stream_identify_system(PGQ_WALRCV_IDENTIFY_PARAMS);
 static bool stream_startstreaming(WalReceiverConn *conn, const WalRcvStreamOptions *options);
 static int	stream_receive(WalReceiverConn *conn, char **buffer, pgsocket *wait_fd);
 static void stream_send(WalReceiverConn *conn, const char *buffer, int nbytes);
@@ -185,7 +185,7 @@ stream_connect(PGQ_WALRCV_CONNECT_PARAMS)
 
 /* An elected leader serves its old timeline until it is promoted: ask until it is. */
 static char *
-stream_identify_system(WalReceiverConn *conn, TimeLineID *primary_tli)
+stream_identify_system(PGQ_WALRCV_IDENTIFY_PARAMS)
 {
 	uint64		start = pgq_now_mono();
 	uint64		usual = start + PROMOTION_USUAL_MS * UINT64CONST(1000);
@@ -194,7 +194,7 @@ stream_identify_system(WalReceiverConn *conn, TimeLineID *primary_tli)
 	char	   *sysid;
 
 	if (!stream.active)
-		return (real_functions->walrcv_identify_system) (conn, primary_tli);
+		return (real_functions->walrcv_identify_system) (PGQ_WALRCV_IDENTIFY_ARGS());
 
 	snprintf(own_sysid, sizeof(own_sysid), UINT64_FORMAT, GetSystemIdentifier());
 	for (;;)
@@ -202,7 +202,7 @@ stream_identify_system(WalReceiverConn *conn, TimeLineID *primary_tli)
 		stream_leave_if_told();
 
 		stream_limit(COMMAND_LIMIT_MS);
-		sysid = (real_functions->walrcv_identify_system) (conn, primary_tli);
+		sysid = (real_functions->walrcv_identify_system) (PGQ_WALRCV_IDENTIFY_ARGS());
 		stream_limit(0);
 
 		/* the caller says what is wrong with a foreign system */

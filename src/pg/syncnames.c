@@ -98,7 +98,7 @@ static bool
 in_force(const char *names)
 {
 	bool		defined;
-	bits8		status;
+	uint8		status;
 
 	if (SyncRepStandbyNames == NULL || strcmp(SyncRepStandbyNames, names) != 0)
 		return false;

@@ -11,6 +11,7 @@
 #include "storage/fd.h"
 #include "utils/datetime.h"
 
+#include "compat.h"
 #include "shmem.h"
 
 int			server_logged;
@@ -97,8 +98,7 @@ pgq_now_mono(void)
 }
 
 void
-ExceptionalCondition(const char *condition, const char *type, const char *file, int line)
+ExceptionalCondition(PGQ_EXCEPTIONAL_CONDITION_PARAMS)
 {
-	(void) type;
 	fuzz_failed(condition, file, line);
 }
