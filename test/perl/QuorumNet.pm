@@ -35,6 +35,7 @@ sub missing
 		return "$tool is missing" if !grep { -x "$_/$tool" } split /:/, $ENV{PATH};
 	}
 	return 'no network namespace can be made here' if system('unshare --net true 2>/dev/null') != 0;
+	return 'no mount namespace can be made here (in a chroot, / has to be a mount point)' if system('unshare --mount true 2>/dev/null') != 0;
 	return 'no rule of nftables can be made here'
 	  if system("unshare --net nft 'add table inet probe; add chain inet probe f { type filter hook forward priority 0; }' 2>/dev/null") != 0;
 	return undef;
