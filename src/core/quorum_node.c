@@ -109,12 +109,29 @@ rewind_if_granted(QuorumNode *node, QuorumUpdate *update)
 		node->role != QUORUM_ROLE_FOLLOWER || node->leader == QUORUM_NO_NODE ||
 		!node->rewind_granted || node->leader_closing)
 		return;
+	node->rewind_awaited = node->rewind_awaited || (!node->hard.recovering && node->floor_checked);
 	node->hard_dirty = node->hard_dirty || !node->hard.recovering;
 	node->hard.recovering = true;
 
 	/* W1: the leader must not let another one go while nothing is heard of this one. */
 	quorum_emit_ack(node, update, QUORUM_MSG_HEARTBEAT_ACK, node->leader, 0);
 	quorum_emit_action(update, QUORUM_ACTION_REWIND, node->hard.term, node->leader);
+}
+
+/*
+ * W3: what was granted can be over before the server has begun: its leader is gone, or the
+ * server has a reason to wait.  Asked with fresh facts only, which tell of a beginning.
+ */
+static void
+check_rewind_awaited(QuorumNode *node)
+{
+	if (node->facts.rewind_begun)
+		node->rewind_awaited = false;
+	if (!node->rewind_awaited || (node->rewind_granted && node->leader != QUORUM_NO_NODE))
+		return;
+	node->rewind_awaited = false;
+	node->hard_dirty = node->hard_dirty || node->hard.recovering;
+	node->hard.recovering = false;
 }
 
 static void
@@ -124,6 +141,7 @@ on_facts(QuorumNode *node, QuorumUpdate *update, const QuorumFacts *facts)
 
 	node->facts = *facts;
 	node->facts_known = true;
+	check_rewind_awaited(node);
 	check_ack_floor(node);
 	quorum_leader_facts(node, update);
 	quorum_membership_facts(node);

@@ -103,6 +103,7 @@ typedef struct QuorumNode
 	QuorumTime	pause_noted;	/* the pause that was told; 0 = none */
 	bool		leader_gate_open;	/* as the leader says */
 	bool		rewind_granted; /* likewise */
+	bool		rewind_awaited; /* it recovers because of that alone: its log is whole (W3) */
 	QuorumWalPos gossip_position;	/* own position, as the leader last told it to everybody */
 	QuorumLsn	reported_flush; /* stream_flush of the last ack */
 	QuorumTime	election_at;	/* mono: when to stand; QUORUM_NEVER = not planned */

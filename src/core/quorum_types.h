@@ -251,6 +251,7 @@ typedef struct QuorumFacts
 	QuorumLsn	stream_flush;	/* last flush position acknowledged on it */
 	bool		streaming;		/* a walreceiver is connected to the accepted leader */
 	bool		diverged;		/* cannot follow the accepted leader without a rewind */
+	bool		rewind_begun;	/* the next boot may cut its log: that cannot be taken back */
 	bool		promotable;		/* R17: the history on disk fits the end of the log */
 	bool		fsync_off;		/* fsync or full_page_writes is off: nothing it writes is durable */
 	bool		wal_stalled;	/* primary: the flush of its WAL has not moved for a lease */

@@ -180,6 +180,7 @@ driver_read_facts(void *arg, QuorumEvent *facts)
 		sync_ready = pgq_syncnames_keep(&published_rule);
 	facts->u.facts.sync_ready = sync_ready || published_rule.need == 0;
 	facts->u.facts.wal_held = pgq_walhold_held();
+	facts->u.facts.rewind_begun = pgq_rewind_begun();
 	forget_useless_history(&facts->u.facts);
 	pgq_replay_unblock(&facts->u.facts, node.role == QUORUM_ROLE_LEADER,
 					   node.leader != QUORUM_NO_NODE);

@@ -15,6 +15,9 @@
  */
 extern bool pgq_rewind_request(const QuorumMember *source, QuorumTerm term, char *why);
 
+/* From the worker: may the next boot cut the log, because this one asked for it? */
+extern bool pgq_rewind_begun(void);
+
 /* From the worker: does a rewind wait for pgq_rewind_verified()?  Cheap. */
 extern bool pgq_rewind_unverified(void);
 

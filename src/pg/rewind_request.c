@@ -30,6 +30,9 @@
 #define CLONE_MS		20000	/* after the last rewind, before a clone */
 #define HOPELESS_MS		3600000 /* between two attempts where no clone may be made */
 
+static bool begun = false;
+static bool requested = false;
+
 static bool wal_is_missing(void);
 static bool clone_instead(PgqJournal *journal, const PgqJournal *last, QuorumTerm term,
 						  char *why);
@@ -40,7 +43,6 @@ static void tell(const PgqJournal *journal, QuorumTerm term, double ms);
 bool
 pgq_rewind_request(const QuorumMember *source, QuorumTerm term, char *why)
 {
-	static bool requested = false;
 	PgqJournal	journal;
 	PgqJournal	last;
 	char		path[MAXPGPATH];
@@ -77,6 +79,7 @@ pgq_rewind_request(const QuorumMember *source, QuorumTerm term, char *why)
 	strlcpy(journal.source_host, source->host, sizeof(journal.source_host));
 	journal.source_port = source->pg_port;
 	journal.end.lsn = GetXLogReplayRecPtr(&journal.end.tli);
+	begun = true;				/* half a write may be found by the next boot all the same */
 	if (!pgq_journal_write(&journal))
 	{
 		strlcpy(why, "its journal could not be written", QUORUM_REASON_SIZE);
@@ -85,6 +88,12 @@ pgq_rewind_request(const QuorumMember *source, QuorumTerm term, char *why)
 	requested = true;
 	pgq_request_restart(PGQ_RESTART_FAST, "its log is not part of the leader's, it has to be rewound");
 	return true;
+}
+
+bool
+pgq_rewind_begun(void)
+{
+	return begun;
 }
 
 /* H57: has the walreceiver been told that what comes next is gone? */

@@ -62,10 +62,60 @@ returns(void)
 	test_claim(!host.disk.recovering, "with all that its leader has it is whole again");
 }
 
+/* Diverged, and its leader lets it rewind itself.  The server has not begun. */
+static void
+is_let_go(void)
+{
+	QuorumMessage beat = test_from(&host, 2, QUORUM_MSG_HEARTBEAT, 1);
+
+	beat.position = (QuorumWalPos) {1, 5000};
+	beat.rewind_granted = true;
+	host.node.config.auto_rewind = true;
+	beat.lease_us = LEASE;
+	host.facts.diverged = true;
+	(void) test_facts(&host);
+	(void) test_message(&host, &beat);
+}
+
+static void
+leader_resigns(void)
+{
+	QuorumMessage resign = test_from(&host, 2, QUORUM_MSG_RESIGN, 1);
+
+	resign.resign = QUORUM_RESIGN_LAPSED;
+	(void) test_message(&host, &resign);
+	(void) test_facts(&host);
+}
+
+static void
+not_begun(void)
+{
+	boots_with(2000);
+	is_let_go();
+	(void) test_facts(&host);
+	test_claim(host.disk.recovering, "as long as it may go it recovers");
+	leader_resigns();
+	test_claim(!host.disk.recovering, "its leader is gone and it had not begun: it votes again (W3)");
+
+	boots_with(2000);
+	is_let_go();
+	host.facts.rewind_begun = true;
+	leader_resigns();
+	host.facts.rewind_begun = false;
+	(void) test_facts(&host);
+	test_claim(host.disk.recovering, "what has begun cannot be taken back");
+
+	boots_with(1999);
+	is_let_go();
+	leader_resigns();
+	test_claim(host.disk.recovering, "who had lost something before has still lost it");
+}
+
 int
 main(void)
 {
 	losses();
 	returns();
+	not_begun();
 	return test_done();
 }

@@ -185,6 +185,7 @@ make_facts(uint64_t key, QuorumFacts *facts)
 		return;
 	facts->replay_tli = of.f.tli;
 	facts->promotable = of.f.phase == PG_STANDBY && of.f.tli != 0;
+	facts->rewind_begun = (of.f.set & FACTS_REWIND) != 0;
 	facts->diverged = of.f.diverged != 0 && of.f.diverged == facts->fence_term;
 	facts->streaming = of.f.stream_term != 0 && of.f.stream_term == facts->fence_term;
 	if (facts->streaming && of.f.acked > 0)

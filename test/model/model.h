@@ -144,6 +144,9 @@ typedef struct Shared
 	uint64_t	set;			/* id of the member set */
 } Shared;
 
+#define FACTS_SET		1
+#define FACTS_REWIND	2		/* the server stops to be rewound */
+
 /* Facts of a PostgreSQL in one number: an event's payload, and part of a remembered step. */
 typedef union FactsKey
 {
@@ -155,7 +158,7 @@ typedef union FactsKey
 		uint8_t		stream_term;
 		uint8_t		acked;
 		uint8_t		diverged;
-		uint8_t		set;		/* never all zero */
+		uint8_t		set;		/* never all zero: FACTS_SET, FACTS_REWIND */
 	}			f;
 	uint64_t	key;
 } FactsKey;

@@ -46,7 +46,7 @@ world_facts(const World *world, int node)
 	const Pg   *pg = world_pg(world, node);
 	FactsKey	key = {.key = 0};
 
-	key.f.set = 1;
+	key.f.set = pg->doomed && pg->rewind != 0 ? FACTS_SET | FACTS_REWIND : FACTS_SET;
 	key.f.phase = pg->phase;
 	if (node == scope.witness)
 		return key.key;

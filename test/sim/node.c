@@ -289,6 +289,7 @@ sim_facts(const Sim *sim, const SimNode *node, QuorumFacts *facts)
 		facts->stream_flush = node->stream.acked;
 	}
 	facts->diverged = node->diverged && node->diverged_term == node->shared.fence_term;
+	facts->rewind_begun = node->rewinding > 0;
 }
 
 /* The worker's latch is set. */

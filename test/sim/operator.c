@@ -133,7 +133,7 @@ sim_rewind_itself(Sim *sim, SimNode *node, const QuorumAction *action)
 		works = false;
 	sim_trace(sim, node, "rewinds itself against %u%s", leader->id, works ? "" : ", and fails");
 	node->rewinding = works ? history + 1 : 0;
-	sim_restart_in_place(sim, node, 0);
+	sim_restart_in_place(sim, node, sim_draw(sim, (SimRange) {0, 50 * SIM_MS}));
 }
 
 /* Between the end of one postmaster and the start of the next. */
@@ -142,6 +142,8 @@ sim_rewind_stopped(Sim *sim, SimNode *node)
 {
 	int			keep = shared_records(sim, node, node->rewinding - 1);
 
+	if (!node->disk_recovering)
+		sim_fail(sim, SIM_SAFETY, "W2: node %u is rewound and may vote", node->id);
 	node->rewinding = 0;
 	cut_back(sim, node, keep, sim_chance(sim, 800000), "itself");
 }
