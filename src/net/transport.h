@@ -65,6 +65,9 @@ extern void pgq_transport_be_guest(void);
 /* Write out what is queued as far as the sockets take it, now (used before exit). */
 extern void pgq_transport_flush(void);
 
+/* What the host of a peer resolves to, "address,address"; how many, 0 = not known. */
+extern int	pgq_transport_addresses(QuorumNodeId peer, char *text, size_t size);
+
 /* Try both ports of a peer with fresh connections; dead() is called if both refuse. */
 extern void pgq_transport_probe(QuorumNodeId peer);
 

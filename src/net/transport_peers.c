@@ -205,6 +205,26 @@ pgq_boot_note(QuorumNodeId id, uint64 nonce, uint64 now)
 
 StaticAssertDecl(PGQ_MAX_BOOTS > QUORUM_MAX_NODES, "members leave an entry to spare");
 
+/* Numbers, so that a connection to it waits for no resolver. */
+int
+pgq_transport_addresses(QuorumNodeId peer, char *text, size_t size)
+{
+	PgqPeer    *found = peer != QUORUM_NO_NODE ? pgq_peer_find(peer) : NULL;
+	size_t		used = 0;
+
+	text[0] = '\0';
+	for (int i = 0; found != NULL && i < found->address.count && used < size; i++)
+	{
+		char		one[PGQ_ADDRESS_TEXT];
+
+		pgq_address_text(&found->address.at[i], one, sizeof(one));
+		used += snprintf(text + used, size - used, "%s%s", i > 0 ? "," : "", one);
+	}
+	if (used >= size)
+		text[0] = '\0';
+	return text[0] != '\0' ? found->address.count : 0;
+}
+
 /* ---- member set --------------------------------------------------------- */
 
 static const QuorumMember *

@@ -371,6 +371,8 @@ publish_ledger(const QuorumView *view)
 static bool
 driver_publish(void *arg, const QuorumView *view)
 {
+	char		addresses[PGQ_ADDRESSES_SIZE];
+	int			address_count = pgq_transport_addresses(view->leader, addresses, sizeof(addresses));
 	bool		moved;
 
 	(void) arg;
@@ -386,6 +388,8 @@ driver_publish(void *arg, const QuorumView *view)
 	LWLockAcquire(pgq_shared->lock, LW_EXCLUSIVE);
 	moved = pgq_shared->view.leader != view->leader || pgq_shared->view.term != view->term;
 	pgq_shared->view = *view;
+	pgq_shared->leader_address_count = address_count;
+	strlcpy(pgq_shared->leader_addresses, addresses, sizeof(addresses));
 	LWLockRelease(pgq_shared->lock);
 
 	if (view->role != QUORUM_ROLE_LEADER)

@@ -42,6 +42,7 @@ static void follow_log_hook(ErrorData *edata);
 static bool names_segment(const char *text);
 static void follow_report_missing_wal(void);
 static bool follow_find_leader(const QuorumView *view, QuorumMember *leader);
+static void follow_append_host(StringInfo text, const QuorumMember *leader);
 static char *follow_conninfo(const QuorumMember *leader);
 static void follow_append_option(StringInfo text, const char *keyword, const char *value);
 
@@ -215,6 +216,35 @@ follow_append_option(StringInfo text, const char *keyword, const char *value)
 }
 
 /*
+ * The address that the quorum port of the leader is reached at is known: asking for it again
+ * would make a failover wait for a resolver (H81).  The name is still what certificates and
+ * password files are for; libpq wants it once for each address.
+ */
+static void
+follow_append_host(StringInfo text, const QuorumMember *leader)
+{
+	char		addresses[PGQ_ADDRESSES_SIZE] = "";
+	StringInfoData names;
+	int			count = 0;
+
+	LWLockAcquire(pgq_shared->lock, LW_SHARED);
+	if (pgq_shared->view.leader == leader->id)
+	{
+		count = pgq_shared->leader_address_count;
+		strlcpy(addresses, pgq_shared->leader_addresses, sizeof(addresses));
+	}
+	LWLockRelease(pgq_shared->lock);
+
+	initStringInfo(&names);
+	appendStringInfoString(&names, leader->host);
+	for (int i = 1; i < count; i++)
+		appendStringInfo(&names, ",%s", leader->host);
+	follow_append_option(text, "host", names.data);
+	follow_append_option(text, "hostaddr", addresses);
+	pfree(names.data);
+}
+
+/*
  * The last of two equal keywords counts: first what users may change, last what they may not.
  * NULL when quorum.conninfo cannot be used.
  */
@@ -233,8 +263,7 @@ follow_conninfo(const QuorumMember *leader)
 	appendStringInfoString(&text, "keepalives_idle=5 keepalives_interval=2 keepalives_count=3"
 						   " tcp_user_timeout=10000 ");
 	appendStringInfoString(&text, options);
-	follow_append_option(&text, "host", leader->host);
-	follow_append_option(&text, "hostaddr", "");
+	follow_append_host(&text, leader);
 	snprintf(number, sizeof(number), "%u", leader->pg_port);
 	follow_append_option(&text, "port", number);
 	pgq_slot_name(pgq_shared->boot_node_id, name);

@@ -104,6 +104,7 @@ typedef struct PgqIncarnation
 } PgqIncarnation;
 
 #define PGQ_INCARNATIONS	32	/* more than members */
+#define PGQ_ADDRESSES_SIZE	256
 
 typedef enum PgqRestartMode
 {
@@ -156,6 +157,8 @@ typedef struct PgqShared
 	pid_t		worker_pid;		/* 0 = not running */
 	Latch	   *worker_latch;
 	QuorumView	view;			/* leader, members, positions: see quorum_view() */
+	int			leader_address_count;	/* of view.leader, as the worker knows them; 0 = none */
+	char		leader_addresses[PGQ_ADDRESSES_SIZE];	/* "address,address" */
 	QuorumSyncRule sync_rule;
 	int			sync_slot[QUORUM_MAX_NODES];	/* index of ids[i]'s member slot; -1 = none */
 	PgqSecrets	secrets;

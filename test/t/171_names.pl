@@ -1,7 +1,8 @@
 # A resolver of host names that does not answer stops nothing that goes on (H81).
 #
 # Members are known by the name of their host.  One of them is away, so the others ask for its
-# address again, and wait ten leases for the answer.  Meanwhile the leader keeps its lease.
+# address again, and wait ten leases for the answer.  Meanwhile the leader keeps its lease; and
+# when it dies nobody asks for an address that is known.
 
 use strict;
 use warnings;
@@ -11,6 +12,7 @@ use lib "$FindBin::RealBin/../perl";
 use QuorumCluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 
 my $answer_after = 10;    # seconds; ten leases
 
@@ -82,10 +84,24 @@ is($late, 0, "while names are looked up every commit is answered within a lease 
 is($client->ask('SELECT role || term FROM quorum.status'), "leader$term", 'nobody else has led meanwhile');
 $cluster->wait_for_log($leader, qr/looking up host "localhost" of another node took \d+ ms/, 0);
 pass('the log names the resolver');
-unlink mark($_, 'slow_names') or die "unlink: $!" for $leader, $second;
+unlink mark($leader, 'slow_names') or die "unlink: $!";
+unlink mark($second, 'slow_names') or die "unlink: $!";
 
 $cluster->start($third);
 $cluster->wait_for_followers;
 pass('who was away is back');
+
+# ---- a failover -------------------------------------------------------------------------
+
+append_to_file(mark($_, 'slow_names'), '') for $second, $third;
+$cluster->kill_all($leader);
+my $began = time();
+my $next = $cluster->wait_for_leader(not => $leader);
+cmp_ok(time() - $began, '<', $answer_after, 'a failover waits for no resolver');
+is($cluster->ask($next, 'SELECT count(*) FROM t'), $answered, 'every acknowledged row is there');
+unlink mark($_, 'slow_names') for $second, $third;
+$cluster->start($leader);
+$cluster->wait_for_followers;
+pass('the old leader follows');
 
 done_testing();
