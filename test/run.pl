@@ -6,6 +6,7 @@
 # unprivileged user in a workspace of their own.  Started by `make test`.
 use strict;
 use warnings;
+use feature 'state';
 use FindBin ();
 use lib "$FindBin::RealBin/perl";
 use QuorumNodes;
@@ -220,19 +221,21 @@ sub with_servers
 	($workspace) = QuorumNodes::open_workspace('test', grep { -e } qw(sql expected test build/drill/writer build/next/pg_quorum.so docs/command.md));
 	chdir $workspace;
 	mkdir "$workspace/regress";
+	own_port($_) for 'test/regress.conf', glob('sql/*.sql expected/*.out');
 
 	heading("SQL, on a server of PostgreSQL $major");
 	# A server of ours: one that pg_regress makes runs without fsync, which no member may.
 	my $server = QuorumNodes->new(bindir => $bindir, extension => 0, count => 1, prefix => 'sql',
 		settings => join("\n", QuorumNodes::read_lines("$workspace/test/regress.conf")));
 	my $running = eval { $server->init_first };
+	my $bad = 1;
 	if ($running)
 	{
-		regress('pg_regress', $running->{log}, "$pg_test/regress/pg_regress", "--inputdir=$workspace", "--outputdir=$workspace/regress",
+		$bad = regress('pg_regress', $running->{log}, "$pg_test/regress/pg_regress", "--inputdir=$workspace", "--outputdir=$workspace/regress",
 			"--bindir=$bindir", "--host=$workspace", "--port=$running->{port}", '--user=postgres', '--dbname=contrib_regression', @sql);
 	}
 	else { print $@; count('the server of the SQL tests starts', 0, 1) }
-	$server->destroy if !$failed;
+	$server->destroy if !$bad;
 
 	heading('real clusters');
 	$ENV{PATH} = "$bindir:$ENV{PATH}";
@@ -251,6 +254,16 @@ sub with_servers
 		my $bad = tap("test/t/$name.pl", 'perl', "$workspace/$program");
 		show_logs($name) if $bad;
 	}
+}
+
+# The SQL tests name the quorum port of their server: another run on this machine has its own.
+sub own_port
+{
+	my ($file) = @_;
+	state $port = (QuorumNodes::free_ports(1))[0];
+	my $text = join '', map { s/\b21499\b/$port/gr . "\n" } QuorumNodes::read_lines($file);
+
+	QuorumNodes::write_file($file, '>', $text);
 }
 
 sub show_logs
