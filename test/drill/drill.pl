@@ -241,9 +241,9 @@ sub strike
 	$node->{following_at} = 0;
 	if ($what eq 'switchover')
 	{
-		# The checkpoint before it is no part of the gap: writes go on.
+		# The checkpoint before it is no part of the gap, and may take its time: writes go on.
 		$fault_at = $node->{back_at} = time();
-		my ($status, $text) = $cluster->psql($node, 'SELECT quorum.switchover()');
+		my ($status, $text) = $cluster->psql($node, "SELECT quorum.switchover(timeout => '${serve_limit}s')");
 		$switchover_error = $status == 0 ? '' : "quorum.switchover() on $node->{name}: $text";
 		return story_line($fault_at, $node->{name}, "$fault_words{$what} of $node->{name}");
 	}
