@@ -160,9 +160,13 @@ scenarios-build: build/sim/quorum_scenario
 scenarios: scenarios-build
 	prove --exec build/sim/quorum_scenario $(SCENARIOS)
 
+# Seeds are run by the million, where they are built: a third less time.
+SIM_CFLAGS = $(TEST_CFLAGS) -O3 -flto=auto \
+	$(shell $(CC) -march=native -E -x c /dev/null >/dev/null 2>&1 && echo -march=native)
+
 build/sim/quorum_sim: $(SIM_SRC) $(SIM_HEADERS) $(CORE_SRC) $(SRC_HEADERS)
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -Itest/sim -o $@ $(SIM_SRC) $(CORE_SRC)
+	$(CC) $(SIM_CFLAGS) -Itest/sim -o $@ $(SIM_SRC) $(CORE_SRC)
 
 build/sim/quorum_scenario: $(wildcard test/scenarios/*.c) $(SIM_SRC) $(SIM_HEADERS) $(CORE_SRC) $(SRC_HEADERS)
 	@mkdir -p $(@D)

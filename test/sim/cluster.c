@@ -20,19 +20,11 @@ sim_create(void)
 	return sim;
 }
 
-static void
-empty_queue(Sim *sim)
-{
-	for (int i = 0; i < sim->queue_count; i++)
-		free(sim->queue[i].data);
-	sim->queue_count = 0;
-}
-
 void
 sim_destroy(Sim *sim)
 {
-	empty_queue(sim);
-	free(sim->queue);
+	sim_queue_clear(sim);
+	free(sim->queue.slots);
 	free(sim->scratch);
 	for (int i = 0; i < SIM_NODES; i++)
 	{
@@ -54,7 +46,7 @@ clear(Sim *sim)
 
 		*node = fresh;
 	}
-	empty_queue(sim);
+	sim_queue_clear(sim);
 	sim->now = 0;
 	sim->order = 0;
 	memset(sim->cut, 0, sizeof(sim->cut));
@@ -63,6 +55,7 @@ clear(Sim *sim)
 	memset(sim->connecting, 0, sizeof(sim->connecting));
 	memset(&sim->oracle, 0, sizeof(sim->oracle));
 	memset(&sim->event, 0, sizeof(sim->event));
+	memset(&sim->message, 0, sizeof(sim->message));
 	sim->history_count = 0;
 	sim->stream_ids = 0;
 	sim->payload = 0;
@@ -344,9 +337,8 @@ sim_run_until(Sim *sim, SimTime until)
 {
 	SimEvent	event;
 
-	while (sim->queue_count > 0 && sim->queue[0].at <= until)
+	while (sim_next(sim, until, &event))
 	{
-		(void) sim_next(sim, &event);
 		sim->now = event.at;
 		if (++sim->events > SIM_EVENTS_MAX)
 			sim_fail(sim, SIM_LIVENESS, "%ld events: somebody goes round in circles", sim->events);

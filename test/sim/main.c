@@ -216,6 +216,7 @@ work(const Arguments *arguments, Progress *progress, int job)
 {
 	Sim		   *sim = sim_create();
 
+	sim->quiet = true;
 	for (;;)
 	{
 		long		index = atomic_fetch_add(&progress->next, 1);

@@ -216,18 +216,16 @@ plan_tick(Sim *sim, SimNode *node)
 	event->life = node->life;
 }
 
-/* sim->event through the core of this node. */
-void
-sim_drive(Sim *sim, SimNode *node)
+static void
+drive(Sim *sim, SimNode *node, QuorumEvent *event)
 {
 	Driver		driver = {sim, node};
 
 	node->busy = 0;
 	sim->caught_up = node->core.caught_up_lsn;
-	sim->event.now = sim_clock(sim, node);
-	sim_hash(sim, (uint64_t) sim->now << 8 | (uint64_t) node->id << 4 |
-			 (uint64_t) sim->event.type);
-	if (!quorum_drive(&node->core, &sim->event, sim->scratch, &ops, &driver))
+	event->now = sim_clock(sim, node);
+	sim_hash(sim, (uint64_t) sim->now << 8 | (uint64_t) node->id << 4 | (uint64_t) event->type);
+	if (!quorum_drive(&node->core, event, sim->scratch, &ops, &driver))
 	{
 		sim_node_dies(sim, node, sim_chance(sim, 300000));
 		return;
@@ -235,6 +233,13 @@ sim_drive(Sim *sim, SimNode *node)
 	if (node->busy > 0)
 		node->busy_until = sim->now + node->busy;
 	plan_tick(sim, node);
+}
+
+/* sim->event through the core of this node. */
+void
+sim_drive(Sim *sim, SimNode *node)
+{
+	drive(sim, node, &sim->event);
 }
 
 /* ---- facts -------------------------------------------------------------- */
@@ -323,20 +328,16 @@ drive_facts(Sim *sim, SimNode *node)
 static void
 drive_message(Sim *sim, SimNode *node)
 {
-	QuorumMessageType type = sim->event.u.message.type;
+	QuorumMessageType type = sim->message.u.message.type;
+	uint32_t	life = node->life;
 
 	if (type == QUORUM_MSG_HEARTBEAT || type == QUORUM_MSG_HEARTBEAT_ACK)
 	{
-		QuorumMessage message = sim->event.u.message;
-		uint32_t	life = node->life;
-
 		drive_facts(sim, node);
 		if (!node->worker || node->life != life)
 			return;
-		sim->event.type = QUORUM_EVENT_MESSAGE;
-		sim->event.u.message = message;
 	}
-	sim_drive(sim, node);
+	drive(sim, node, &sim->message);
 }
 
 /* ---- what reaches the worker -------------------------------------------- */
@@ -357,13 +358,13 @@ sim_worker_event(Sim *sim, SimNode *node, SimEvent *event)
 	switch ((SimEventType) event->type)
 	{
 		case SIM_EV_MESSAGE:
-			sim->event.type = QUORUM_EVENT_MESSAGE;
-			if (!quorum_message_decode(&sim->event.u.message, event->data->bytes,
+			sim->message.type = QUORUM_EVENT_MESSAGE;
+			if (!quorum_message_decode(&sim->message.u.message, event->data->bytes,
 									   event->data->size))
 				sim_fail(sim, SIM_CRASH, "a message of node %d cannot be decoded",
 						 event->peer + 1);
-			sim_trace_message(sim, node, &sim->event.u.message, "recv");
-			sim_check_told(sim, node, &sim->event.u.message);
+			sim_trace_message(sim, node, &sim->message.u.message, "recv");
+			sim_check_told(sim, node, &sim->message.u.message);
 			drive_message(sim, node);
 			break;
 		case SIM_EV_TICK:

@@ -1,11 +1,24 @@
 /*
  * queue.c
  *	  What happens next: the event queue in virtual time, the dice.
+ *
+ * A wheel of buckets, each a list in the order of time; what lies farther ahead than one
+ * turn is in a list of its own.  Nearly every event is close, so both ends are short walks.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "sim.h"
+
+#define NONE	(-1)
+
+static int
+bucket_of(const Sim *sim, SimTime at)
+{
+	SimTime		turn = at / SIM_BUCKET;
+
+	return turn - sim->now / SIM_BUCKET < SIM_BUCKETS ? (int) (turn % SIM_BUCKETS) : SIM_BUCKETS;
+}
 
 static bool
 earlier(const SimEvent *a, const SimEvent *b)
@@ -15,57 +28,55 @@ earlier(const SimEvent *a, const SimEvent *b)
 	return a->order < b->order;
 }
 
-static SimEvent *
-sift_up(Sim *sim, int i)
+static int
+take_slot(SimQueue *queue)
 {
-	SimEvent	event = sim->queue[i];
+	int			slot = queue->free;
 
-	while (i > 0 && earlier(&event, &sim->queue[(i - 1) / 2]))
+	if (slot != NONE)
 	{
-		sim->queue[i] = sim->queue[(i - 1) / 2];
-		i = (i - 1) / 2;
+		queue->free = queue->slots[slot].next;
+		return slot;
 	}
-	sim->queue[i] = event;
-	return &sim->queue[i];
+	if (queue->used == queue->capacity)
+	{
+		queue->capacity = queue->capacity == 0 ? 1024 : 2 * queue->capacity;
+		queue->slots = realloc(queue->slots, (size_t) queue->capacity * sizeof(SimSlot));
+		if (queue->slots == NULL)
+			abort();
+	}
+	return queue->used++;
 }
 
-static void
-sift_down(Sim *sim, int i)
-{
-	SimEvent	event = sim->queue[i];
-
-	for (;;)
-	{
-		int			child = 2 * i + 1;
-
-		if (child >= sim->queue_count)
-			break;
-		if (child + 1 < sim->queue_count &&
-			earlier(&sim->queue[child + 1], &sim->queue[child]))
-			child++;
-		if (!earlier(&sim->queue[child], &event))
-			break;
-		sim->queue[i] = sim->queue[child];
-		i = child;
-	}
-	sim->queue[i] = event;
-}
-
+/* Most events are the last of their bucket. */
 static SimEvent *
 push(Sim *sim, const SimEvent *event)
 {
-	if (sim->queue_count == sim->queue_capacity)
-	{
-		sim->queue_capacity = sim->queue_capacity == 0 ? 1024 : 2 * sim->queue_capacity;
-		sim->queue = realloc(sim->queue, (size_t) sim->queue_capacity * sizeof(SimEvent));
-		if (sim->queue == NULL)
-			abort();
-	}
-	sim->queue[sim->queue_count] = *event;
-	return sift_up(sim, sim->queue_count++);
+	SimQueue   *queue = &sim->queue;
+	int			slot = take_slot(queue);
+	int			bucket = bucket_of(sim, event->at);
+	int			before = queue->last[bucket];
+	SimSlot    *own = &queue->slots[slot];
+	int			after;
+
+	while (before != NONE && earlier(event, &queue->slots[before].event))
+		before = queue->slots[before].previous;
+	after = before == NONE ? queue->first[bucket] : queue->slots[before].next;
+	*own = (SimSlot) {*event, bucket, before, after};
+	if (before == NONE)
+		queue->first[bucket] = slot;
+	else
+		queue->slots[before].next = slot;
+	if (after == NONE)
+		queue->last[bucket] = slot;
+	else
+		queue->slots[after].previous = slot;
+	if (bucket < SIM_BUCKETS)
+		queue->busy[bucket / 64] |= UINT64_C(1) << (bucket % 64);
+	return &own->event;
 }
 
-/* The caller fills in the rest of the event at once: it moves with the next one. */
+/* The caller fills in the rest of the event at once: it may move with the next one. */
 SimEvent *
 sim_at(Sim *sim, SimTime at, SimEventType type, SimNode *node)
 {
@@ -95,16 +106,80 @@ sim_again(Sim *sim, const SimEvent *event, SimTime at)
 	push(sim, &copy);
 }
 
-bool
-sim_next(Sim *sim, SimEvent *event)
+/* The first event of the wheel: the one that is busy next, from now on. */
+static int
+first_near(const Sim *sim)
 {
-	if (sim->queue_count == 0)
+	const SimQueue *queue = &sim->queue;
+	int			from = bucket_of(sim, sim->now);
+	uint64_t	word = queue->busy[from / 64] & UINT64_MAX << (from % 64);
+
+	for (int i = from / 64, turns = 0; turns <= SIM_BUCKETS / 64; turns++)
+	{
+		if (word != 0)
+			return queue->first[i * 64 + __builtin_ctzll(word)];
+		i = (i + 1) % (SIM_BUCKETS / 64);
+		word = queue->busy[i];
+	}
+	return NONE;
+}
+
+/* False: nothing happens until then. */
+bool
+sim_next(Sim *sim, SimTime until, SimEvent *event)
+{
+	SimQueue   *queue = &sim->queue;
+	int			first = first_near(sim);
+	int			far = queue->first[SIM_BUCKETS];
+	SimSlot    *own;
+
+	if (first == NONE ||
+		(far != NONE && earlier(&queue->slots[far].event, &queue->slots[first].event)))
+		first = far;
+	if (first == NONE || queue->slots[first].event.at > until)
 		return false;
-	*event = sim->queue[0];
-	sim->queue[0] = sim->queue[--sim->queue_count];
-	if (sim->queue_count > 0)
-		sift_down(sim, 0);
+	own = &queue->slots[first];
+	*event = own->event;
+	queue->first[own->bucket] = own->next;
+	if (own->next != NONE)
+		queue->slots[own->next].previous = NONE;
+	else
+	{
+		queue->last[own->bucket] = NONE;
+		if (own->bucket < SIM_BUCKETS)
+			queue->busy[own->bucket / 64] &= ~(UINT64_C(1) << (own->bucket % 64));
+	}
+	own->bucket = NONE;
+	own->next = queue->free;
+	queue->free = first;
 	return true;
+}
+
+/* Every event that is to come, in no order: i from 0 to queue.used; NULL = none there. */
+SimEvent *
+sim_queued(const Sim *sim, int i)
+{
+	SimSlot    *slot = &sim->queue.slots[i];
+
+	return slot->bucket == NONE ? NULL : &slot->event;
+}
+
+/* Nothing is to come any more. */
+void
+sim_queue_clear(Sim *sim)
+{
+	SimQueue   *queue = &sim->queue;
+
+	for (int i = 0; i < queue->used; i++)
+	{
+		if (sim_queued(sim, i) != NULL)
+			free(sim_queued(sim, i)->data);
+	}
+	queue->used = 0;
+	queue->free = NONE;
+	memset(queue->busy, 0, sizeof(queue->busy));
+	for (int i = 0; i <= SIM_BUCKETS; i++)
+		queue->first[i] = queue->last[i] = NONE;
 }
 
 int64_t

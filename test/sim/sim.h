@@ -34,6 +34,7 @@
 
 typedef int64_t SimTime;		/* virtual microseconds since the start of the run */
 
+#include "queue.h"
 #include "sets.h"
 #include "wal.h"
 
@@ -153,67 +154,6 @@ typedef struct SimOptions
 	bool		auto_restart;	/* dead nodes come back by themselves */
 	SimBreak	broken;
 } SimOptions;
-
-/* ---- events ------------------------------------------------------------- */
-
-typedef enum SimEventType
-{
-	/* need the processor of their node: wait while it is frozen */
-	SIM_EV_MESSAGE,
-	SIM_EV_TICK,
-	SIM_EV_FACTS,
-	SIM_EV_PERIODIC,
-	SIM_EV_PEER,
-	SIM_EV_CLOSING,
-	SIM_EV_FLUSH,
-	SIM_EV_BOOTED,
-	SIM_EV_PROMOTE,
-	SIM_EV_STREAM_CONNECT,
-	SIM_EV_STREAM_DATA,
-	SIM_EV_STREAM_FLUSH,
-	SIM_EV_STREAM_REPLY,
-	SIM_EV_STREAM_ACK,
-	SIM_EV_STREAM_END,
-	SIM_EV_STOPPED,
-	SIM_EV_LAST_OF_NODE = SIM_EV_STOPPED,
-	/* happen whatever the node does */
-	SIM_EV_CONNECT,
-	SIM_EV_CONN_TIMEOUT,
-	SIM_EV_PROBE,
-	SIM_EV_KILL,
-	SIM_EV_BOOT,
-	SIM_EV_WORKER_START,
-	SIM_EV_THAW,
-	SIM_EV_REWIND,
-	SIM_EV_INVITED,
-	SIM_EV_OPERATOR,
-	SIM_EV_SWITCH_CHECK,
-	SIM_EV_CLIENT,
-	SIM_EV_FAULT,
-	SIM_EV_LINKS_UP,
-	SIM_EV_DISK_OK,
-	SIM_EV_HEAL,
-	SIM_EV_DEADLINE
-} SimEventType;
-
-typedef struct SimBytes
-{
-	size_t		size;
-	uint8_t		bytes[];
-} SimBytes;
-
-typedef struct SimEvent
-{
-	SimTime		at;
-	uint64_t	order;			/* ties are broken by order of creation */
-	uint8_t		type;
-	uint8_t		node;			/* index */
-	uint8_t		peer;			/* index */
-	uint32_t	life;			/* of the process the event is for; stale ones are dropped */
-	uint32_t	id;				/* of the stream it belongs to */
-	uint64_t	number;
-	SimBytes   *data;			/* owned; MESSAGE only */
-} SimEvent;
 
 /* ---- streams ------------------------------------------------------------ */
 
@@ -409,9 +349,7 @@ typedef struct Sim
 	SimOptions	options;
 	QuorumRandom random;
 	SimTime		now;
-	SimEvent   *queue;			/* binary heap */
-	int			queue_count;
-	int			queue_capacity;
+	SimQueue	queue;
 	uint64_t	order;
 	SimNode		nodes[SIM_NODES];
 	bool		cut[SIM_NODES][SIM_NODES];	/* [from][to] */
@@ -428,10 +366,12 @@ typedef struct Sim
 	SimOracle	oracle;
 	QuorumScratch *scratch;
 	QuorumEvent event;			/* the one that is driven */
+	QuorumEvent message;		/* ... if it is a message: facts are driven before it */
 	QuorumLsn	caught_up;		/* caught_up_lsn of its node before */
 
 	/* trace */
 	uint64_t	hash;
+	bool		quiet;			/* no lines at all: of many seeds, one that fails is run again */
 	bool		log_full;
 	bool		log_coarse;		/* whole milliseconds, for scenarios */
 	FILE	   *log_to;			/* NULL = keep the last lines only */
@@ -452,11 +392,7 @@ extern void sim_options_print(const SimOptions *options, FILE *to);
 extern const char *sim_fault_name(SimFault fault);
 extern const char *sim_break_name(SimBreak broken);
 
-/* queue.c */
-extern SimEvent *sim_after(Sim *sim, SimTime delay, SimEventType type, SimNode *node);
-extern SimEvent *sim_at(Sim *sim, SimTime at, SimEventType type, SimNode *node);
-extern bool sim_next(Sim *sim, SimEvent *event);
-extern void sim_again(Sim *sim, const SimEvent *event, SimTime at);
+/* queue.c; the queue itself: queue.h */
 extern int64_t sim_draw(Sim *sim, SimRange range);
 extern bool sim_chance(Sim *sim, int ppm);
 extern int	sim_below(Sim *sim, int limit);

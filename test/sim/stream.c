@@ -366,11 +366,11 @@ receive_early(Sim *sim, SimNode *node)
 
 	if (!sim_link_works(sim, node, source))
 		return;
-	for (int i = 0; i < sim->queue_count; i++)
+	for (int i = 0; i < sim->queue.used; i++)
 	{
-		const SimEvent *event = &sim->queue[i];
+		const SimEvent *event = sim_queued(sim, i);
 
-		if (event->type == SIM_EV_STREAM_DATA && event->node == node->index &&
+		if (event != NULL && event->type == SIM_EV_STREAM_DATA && event->node == node->index &&
 			event->id == stream->id && event->at < sim->now + 50 * SIM_MS &&
 			bytes_are_there(stream, source, event->number))
 			sim_log_copy(&node->log, &source->log, event->number);

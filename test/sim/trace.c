@@ -40,6 +40,8 @@ sim_trace(Sim *sim, const SimNode *node, const char *format,...)
 	int			used;
 	va_list		args;
 
+	if (sim->quiet)
+		return;
 	if (sim->log_coarse)
 		used = snprintf(line, SIM_TRACE_WIDTH, "[%6lld] ", (long long) (sim->now / SIM_MS));
 	else
