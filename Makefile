@@ -10,7 +10,7 @@
 #   mutants                         protections taken out of a copy: does a test notice?  ONLY="name …" SUITES=fast JOBS=n ALL=1 LOGS=dir
 #   tidy                            layout, who may include whom, sizes
 #   torture                         MINUTES of every fault at once, SEED, NODES, WITNESS=1, PACE=1: nothing acknowledged may be missing
-#   bench                           throughput and idle cost beside plain PostgreSQL: CLIENTS, PAIRS
+#   bench                           cost beside plain PostgreSQL, 20 minutes: CLIENTS="1 8 16" PAIRS=n SECONDS=n of a turn
 #   calm                            MINUTES of pgbench without any fault: nobody else may lead; LEASE in milliseconds
 #   rejoin-kills                    kill -9 while nodes come back: ROUNDS=n rewinds, CLONES=n clones, SEED=n
 #
@@ -232,7 +232,7 @@ drill-run: installed
 
 bench-run: installed build/drill/lease_check.so
 	@perl test/drill/bench.pl --bindir "$(BINDIR)" --lease-check build/drill/lease_check.so $(if $(CLIENTS),--clients "$(CLIENTS)") \
-	 $(if $(PAIRS),--pairs "$(PAIRS)")
+	 $(if $(PAIRS),--pairs "$(PAIRS)") $(if $(SECONDS),--seconds "$(SECONDS)")
 build/drill/lease_check.so: test/drill/lease_check.c
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -isystem $$($(PG_CONFIG) --includedir-server) -fPIC -shared -o $@ $<
