@@ -54,6 +54,38 @@ for my $how ('pg_promote()', 'pg_ctl promote')
 	is($cluster->ask($leader, 'SELECT role || term FROM quorum.status'), "leader$term",
 		"$how: the leader did not notice");
 }
+# What tells of a timeline is a line of the server log: nobody may turn it off, neither by a
+# reload nor at the start.  From 19 on each kind of process has a level of its own.
+my @silent = ('panic');
+push @silent, 'warning, startup:fatal' if $cluster->ask($follower, 'SHOW server_version_num') >= 190000;
+sub level_becomes
+{
+	my ($level) = @_;
+	return $cluster->wait_until("log_min_messages is $level", sub {
+		return ($cluster->ask($follower, 'SHOW log_min_messages') // '') eq $level;
+	});
+}
+for my $silent (@silent)
+{
+	$follower->append_conf('postgresql.conf', "log_min_messages = warning");
+	$follower->restart;
+	level_becomes('warning');
+	$follower->append_conf('postgresql.conf', "log_min_messages = '$silent'");
+	$follower->reload;
+	level_becomes('log');
+	pass("log_min_messages = $silent after a reload: is log");
+	$follower->restart;
+	level_becomes('log');
+	pass("log_min_messages = $silent at the start: is log");
+	$cluster->wait_for_followers;
+
+	my $size = $cluster->log_size($follower);
+	$cluster->ask($follower, 'SELECT pg_promote(true, 10)');
+	$cluster->wait_for_log($follower, qr/promotion to timeline \d+ stopped.*entering standby mode/s, $size);
+	$cluster->wait_for_followers;
+	pass("log_min_messages = $silent: a promotion is stopped");
+}
+is($cluster->ask($leader, 'SELECT role || term FROM quorum.status'), "leader$term", 'the leader did not notice');
 ok(defined $cluster->ask($leader, 'INSERT INTO t VALUES (1)'), 'the leader accepts writes');
 
 done_testing();
