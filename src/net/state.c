@@ -35,10 +35,12 @@
 #define STATE_FILE		STATE_DIR "/state"
 #define STATE_PREVIOUS	STATE_DIR "/state.prev"
 #define STATE_TEMP		STATE_DIR "/state.tmp"
+#define STATE_RESERVE	STATE_DIR "/reserve"
 
 #define STATE_MAGIC		"pgquorum"
 #define STATE_VERSION	1
 #define STATE_BYTES_MAX (QUORUM_ENCODED_MAX + MAXPGPATH + 256)
+#define RESERVE_BYTES	(64 * 1024) /* room for a new generation and its entry in the directory */
 
 typedef struct FileIdentity
 {
@@ -74,6 +76,8 @@ static bool same_file(const FileIdentity *a, const FileIdentity *b);
 static bool identify(int dirfd, const char *path, FileIdentity *identity);
 static uint64 machine_hash(void);
 static size_t seal_envelope(uint8 *bytes, const Binding *binding, const QuorumHardState *hard);
+static bool write_temp(const QuorumHardState *hard);
+static void keep_reserve(void);
 static bool write_file(const QuorumHardState *hard, int fd);
 static bool ensure_directory(void);
 static bool sync_directory(const char *path);
@@ -146,18 +150,15 @@ pgq_state_read(QuorumHardState *hard, char *why)
 bool
 pgq_state_write(const QuorumHardState *hard)
 {
-	int			fd;
 	bool		written;
 
 	if (!ensure_directory())
 		return false;
 
-	/* never reuse an old temp file: a failed fsync may have left pages that look clean (R1) */
-	(void) unlink(STATE_TEMP);
-	fd = pgq_host_open(STATE_TEMP, O_RDWR | O_CREAT | O_EXCL);
-	written = fd >= 0 && write_file(hard, fd);
-	if (fd >= 0 && close(fd) != 0)
-		written = false;
+	/* H85: a full disk keeps nobody from voting; the room for that was put aside */
+	written = write_temp(hard);
+	if (!written && (errno == ENOSPC || errno == EDQUOT) && unlink(STATE_RESERVE) == 0)
+		written = write_temp(hard);
 
 	/* a link, so that at no moment there is no newest generation; losing it loses nothing */
 	if (written && access(STATE_FILE, F_OK) == 0)
@@ -174,7 +175,50 @@ pgq_state_write(const QuorumHardState *hard)
 		(void) unlink(STATE_TEMP);
 		return false;
 	}
-	return sync_directory(STATE_DIR);
+	if (!sync_directory(STATE_DIR))
+		return false;
+	keep_reserve();
+	return true;
+}
+
+/* The next generation under its temporary name; errno says why not. */
+static bool
+write_temp(const QuorumHardState *hard)
+{
+	bool		written;
+	int			saved;
+	int			fd;
+
+	/* never reuse an old temp file: a failed fsync may have left pages that look clean (R1) */
+	(void) unlink(STATE_TEMP);
+	fd = pgq_host_open(STATE_TEMP, O_RDWR | O_CREAT | O_EXCL);
+	written = fd >= 0 && write_file(hard, fd);
+	saved = errno;
+	if (fd >= 0 && close(fd) != 0 && written)
+	{
+		written = false;
+		saved = errno;
+	}
+	if (!written)
+		(void) unlink(STATE_TEMP);
+	errno = saved;
+	return written;
+}
+
+/* Where there is no room for it there will be, some time. */
+static void
+keep_reserve(void)
+{
+	int			fd;
+
+	if (access(STATE_RESERVE, F_OK) == 0)
+		return;
+	fd = pgq_host_open(STATE_RESERVE, O_RDWR | O_CREAT | O_EXCL);
+	if (fd < 0)
+		return;
+	if (posix_fallocate(fd, 0, RESERVE_BYTES) != 0)
+		(void) unlink(STATE_RESERVE);
+	close(fd);
 }
 
 static bool
