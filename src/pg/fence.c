@@ -19,6 +19,7 @@
 
 #include <signal.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "access/parallel.h"
 #include "access/xact.h"
@@ -83,6 +84,7 @@ static void set_level(int level);
 static void shield(void);
 static void held_signals(sigset_t *held);
 static void watch_commit(void);
+static void say_unknown(void);
 static bool terminate_pending(void);
 static void wait_for_quorum(XLogRecPtr lsn);
 static void cut_connection(const char *reason);
@@ -176,7 +178,8 @@ on_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 {
 	Node	   *stmt = pstmt->utilityStmt;
 	bool		reads = (IsA(stmt, CopyStmt) && !((CopyStmt *) stmt)->is_from) ||
-		IsA(stmt, FetchStmt) || IsA(stmt, NotifyStmt);
+		IsA(stmt, FetchStmt) || IsA(stmt, NotifyStmt) || IsA(stmt, DoStmt) ||
+		IsA(stmt, CallStmt);
 
 	if (IsA(stmt, TransactionStmt))
 	{
@@ -205,9 +208,9 @@ on_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 								dest, completion);
 
 	/*
-	 * COPY of a table and FETCH from a cursor WITH HOLD read without the executor; after
-	 * reading counts (S7).  NOTIFY gets its xid after PRE_COMMIT, and one that reaches nobody
-	 * had better fail.
+	 * COPY of a table, FETCH from a cursor WITH HOLD, and expressions of DO and CALL read
+	 * without the executor; after reading counts (S7).  NOTIFY gets its xid after PRE_COMMIT,
+	 * and one that reaches nobody had better fail.
 	 */
 	if (reads)
 		pgq_fence_check_read();
@@ -237,16 +240,23 @@ before_commit(void)
 static void
 after_commit(XLogRecPtr lsn)
 {
+	XLogRecPtr	flushed = GetFlushRecPtr(NULL);
+
 	if (!commit_fence.armed || commit_fence.local_commit || XLogRecPtrIsInvalid(lsn))
 		return;
 
 	/*
 	 * With synchronous_commit raised, a commit record that is not flushed belongs to a
 	 * transaction that wrote no other WAL (temporary or unlogged tables, NOTIFY).
-	 * PostgreSQL does not wait for those, as nothing of them could be lost.
+	 * PostgreSQL does not wait for those, as nothing of them could be lost.  The record of
+	 * a two-phase command is flushed, only what came after it need not be.
 	 */
-	if (lsn > GetFlushRecPtr(NULL))
-		return;
+	if (lsn > flushed)
+	{
+		if (!commit_fence.two_phase)
+			return;
+		lsn = flushed;
+	}
 
 	if (commit_fence.async)
 		lsn = pgq_commit_level_floor(lsn);
@@ -288,7 +298,9 @@ arm(void)
 	}
 	if (synchronous_commit >= SYNCHRONOUS_COMMIT_ON)
 		return;
-	if (pgq_allow_local_commit)
+
+	/* remote_write: a crash of the other host could take away what was acknowledged (H7) */
+	if (pgq_allow_local_commit && synchronous_commit != SYNCHRONOUS_COMMIT_REMOTE_WRITE)
 		commit_fence.local_commit = true;
 	else
 		set_level(SYNCHRONOUS_COMMIT_ON);
@@ -390,7 +402,30 @@ watch_commit(void)
 	if (commit_fence.terminate_seen == 0)
 		commit_fence.terminate_seen = pgq_now_boot();
 	else if (pgq_now_boot() - commit_fence.terminate_seen > TERMINATE_LIMIT_US)
+	{
+		say_unknown();
 		_exit(2);
+	}
+}
+
+/* In signal context: nothing of the server's log can be used. */
+static void
+say_unknown(void)
+{
+	char		text[128 + GIDSIZE];
+	TransactionId xid = GetTopTransactionIdIfAny();
+	int			length;
+
+	if (TransactionIdIsValid(xid))
+		length = snprintf(text, sizeof(text),
+						  "quorum: terminated while it waited, outcome of transaction %u unknown\n",
+						  xid);
+	else
+		length = snprintf(text, sizeof(text),
+						  "quorum: terminated while it waited, outcome of prepared transaction \"%s\" unknown\n",
+						  commit_fence.gid);
+	if (write(STDERR_FILENO, text, length) != length)
+		return;
 }
 
 static bool

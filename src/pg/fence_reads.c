@@ -38,6 +38,7 @@ static int	depth = 0;			/* queries of functions run inside that of the client */
 static void on_executor_run(PGQ_EXECUTOR_RUN_PARAMS);
 static void on_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id,
 							 void *arg);
+static bool is_client(void);
 static void check_query(PlannedStmt *pstmt);
 static void confirm_query(PlannedStmt *pstmt);
 static void refuse(const char *what);
@@ -87,11 +88,18 @@ pgq_fence_forget_calls(void)
 	called = false;
 }
 
+/* SQL comes over connections for replication as well. */
+static bool
+is_client(void)
+{
+	return MyBackendType == B_BACKEND || MyBackendType == B_WAL_SENDER;
+}
+
 /* For reads that do not pass the executor. */
 void
 pgq_fence_check_read(void)
 {
-	if (MyBackendType != B_BACKEND || pgq_read_level_is_local())
+	if (!is_client() || pgq_read_level_is_local())
 		return;
 	if (!pgq_fence_may_serve() && !RecoveryInProgress())
 		refuse("read");
@@ -129,7 +137,7 @@ on_executor_run(PGQ_EXECUTOR_RUN_PARAMS)
 static void
 confirm_query(PlannedStmt *pstmt)
 {
-	if (MyBackendType == B_BACKEND && pstmt->commandType == CMD_SELECT &&
+	if (is_client() && pstmt->commandType == CMD_SELECT &&
 		!shows_only_status(pstmt) && !pgq_read_level_confirm(pgq_fence_may_serve))
 		refuse("read");
 }
@@ -137,7 +145,7 @@ confirm_query(PlannedStmt *pstmt)
 static void
 check_query(PlannedStmt *pstmt)
 {
-	if (MyBackendType != B_BACKEND || pgq_fence_may_serve() || RecoveryInProgress())
+	if (!is_client() || pgq_fence_may_serve() || RecoveryInProgress())
 		return;
 	if (pstmt->commandType != CMD_SELECT || pstmt->hasModifyingCTE)
 		refuse("write");

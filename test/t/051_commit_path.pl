@@ -83,6 +83,7 @@ my @single = (
 	[ 'TRUNCATE', 'TRUNCATE v' ]);
 my @several = (
 	[ 'COMMIT in a procedure', q{CALL twice('procedure')} ],
+	[ 'COMMIT in a procedure with a timeout', q{CALL twice('procedure, timed out')}, q{SET statement_timeout = '200ms'} ],
 	[ 'CREATE INDEX CONCURRENTLY', 'CREATE INDEX CONCURRENTLY u_id ON u (id)' ],
 	[ 'CREATE DATABASE', 'CREATE DATABASE created STRATEGY wal_log' ]);
 
@@ -134,6 +135,9 @@ sub nobody_has_finished
 	return;
 }
 
+like($leader->safe_psql('postgres', 'EXPLAIN (ANALYZE, COSTS OFF) CREATE TABLE explained AS SELECT count(*), max(filler) FROM u'),
+	qr/Workers Launched: [1-9]/, 'parallel workers are used');
+$cluster->wait_for_followers;
 my @running = begin_all(@single);
 my $waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND pid IN (" . pids(@running) . ')';
 wait_for_all('all of them wait for the quorum', @running);
@@ -169,7 +173,7 @@ nobody_has_finished('several transactions', @running);
 is($cluster->ask($leader, q{SELECT count(*) FROM t WHERE id LIKE 'procedure%'}), '0', 'nothing of the procedure is visible');
 is($cluster->ask($leader, q{SELECT count(*) FROM pg_database WHERE datname = 'created'}), '0', 'nor the database');
 
-# Autovacuum and the other background processes do not end waits, nor are they stopped by them.
+# Background processes do not end waits.
 $cluster->ask($leader, 'CHECKPOINT');
 nobody_has_finished('a checkpoint', @running);
 
@@ -188,6 +192,11 @@ $cluster->wait_until('the names are back', sub {
 });
 pass('the names are back');
 release();
+my ($timed_out) = splice(@running, 1, 1);
+ok($timed_out->{session}->finished(30), "$timed_out->{what}: it ends");
+like($timed_out->{session}->error, qr/canceling statement due to statement timeout/, '... behind its first transaction');
+is($cluster->ask($leader, q{SELECT count(*) FROM t WHERE id LIKE 'procedure, timed out%'}), '1', '... which is there');
+undef $timed_out;
 for my $one (@running)
 {
 	ok($one->{session}->finished(30) && $one->{session}->error eq '', "$one->{what}: answered when the quorum has it")
@@ -203,6 +212,45 @@ for my $sql ('VACUUM FULL u', 'REINDEX TABLE CONCURRENTLY u', 'CLUSTER u USING u
 	release();
 	ok($session->finished(30) && $session->error eq '', '... and is answered') or diag($session->error);
 }
+$cluster->wait_for_followers;
+
+# ---- background processes ---------------------------------------------------------------------
+
+# PostgreSQL lets autovacuum commit locally.  Rows of a transaction that was rolled back are all
+# there is: their removal truncates the table, and that takes a transaction id.
+my $autovacuum = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND wait_event = 'SyncRep'};
+$leader->safe_psql('postgres', 'CREATE TABLE w (id int)');
+hold();
+$cluster->ask($leader, 'BEGIN; INSERT INTO w SELECT generate_series(1, 5000); ROLLBACK');
+my ($vacuum) = split /\n/, $cluster->wait_until('autovacuum waits for the quorum', sub { $cluster->ask($leader, $autovacuum) });
+pass('a commit of autovacuum waits for the quorum');
+my $beside = $cluster->session($leader);
+$beside->send(q{INSERT INTO t VALUES ('beside autovacuum')});
+is($cluster->ask($leader, "SELECT pg_cancel_backend($vacuum)"), 't', '... it is cancelled');
+ok(!$beside->finished(0.5), '... (so does another one)');
+like($cluster->ask($leader, $autovacuum), qr/^$vacuum$/m, '... and waits on');
+release();
+$cluster->wait_until('autovacuum goes on', sub { ($cluster->ask($leader, $autovacuum) // $vacuum) !~ /^$vacuum$/m });
+pass('... until the quorum has it');
+$cluster->wait_for_followers;
+
+# ---- what an administrator allows -------------------------------------------------------------
+
+$leader->safe_psql('postgres', 'ALTER SYSTEM SET quorum.allow_local_commit = on');
+$leader->reload;
+$cluster->wait_until('it is on', sub { ($cluster->ask($leader, 'SHOW quorum.allow_local_commit') // '') eq 'on' });
+my %level = map { $_ => $cluster->session($leader) } qw(off local remote_write on);
+$level{$_}->ask("SET synchronous_commit = $_") for keys %level;
+hold();
+$level{$_}->send("INSERT INTO t VALUES ('allowed $_')") for sort keys %level;
+ok($level{$_}->finished(20) && $level{$_}->error eq '', "quorum.allow_local_commit: $_ does not wait") for qw(off local);
+ok(!$level{on}->finished(0.5), '... on does');
+ok(!$level{remote_write}->finished(0), '... and so does remote_write, which no crash of another host may undo');
+release();
+ok($level{$_}->finished(20) && $level{$_}->error eq '', "... until the quorum has it: $_") for qw(on remote_write);
+$leader->safe_psql('postgres', 'ALTER SYSTEM RESET quorum.allow_local_commit');
+$leader->reload;
+undef %level;
 $cluster->wait_for_followers;
 
 # ---- followers that do not write what they say ------------------------------------------------
@@ -281,6 +329,30 @@ $cluster->wait_for_log($leader, qr/connection cut, outcome of prepared transacti
 pass('... also of a prepared one');
 kill 'CONT', $worker;
 release();
+$cluster->wait_for_followers;
+
+# ---- a session that must go, and a quorum that does not come ----------------------------------
+
+# Nothing that its commit did may be shown, so it ends as in a crash; a fast shutdown would wait
+# for ever otherwise.
+$leader = $cluster->leader;
+@followers = $cluster->followers;
+@receivers = map { $cluster->ask($_, 'SELECT pid FROM pg_stat_wal_receiver') } @followers;
+$size = $cluster->log_size($leader);
+$one = $cluster->session($leader);
+$xid = $one->ask('BEGIN; SELECT pg_current_xact_id()');
+hold();
+$one->send(q{INSERT INTO t VALUES ('terminated'); COMMIT});
+$cluster->wait_until('it waits', sub {
+	return ($cluster->ask($leader, q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND backend_type = 'client backend'}) // '') eq '1';
+});
+$cluster->ask($leader, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND backend_type = 'client backend'});
+ok($one->finished(40), 'a terminated session whose quorum does not come ends all the same');
+like($one->error, qr/connection (to server was )?lost|server closed|terminating connection/, '... without an acknowledgement');
+$cluster->wait_for_log($leader, qr/terminated while it waited, outcome of transaction $xid unknown/, $size);
+pass('... and the log says of which transaction the outcome is unknown');
+release();
+$cluster->wait_for_leader;
 $cluster->wait_for_followers;
 
 done_testing();

@@ -61,6 +61,8 @@ $writer->send("INSERT INTO t SELECT i, repeat('x', 1900) FROM generate_series(1,
 $cluster->wait_until('WAL that only n1 has', sub {
 	return $cluster->ask($n1, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query ~ '^INSERT'");
 });
+my %open = map { $_->{quorum_name} => $cluster->session($_) } @followers;
+$open{$_}->ask('SELECT 1') for keys %open;
 $cluster->kill_all($n1);
 
 # ---- a leads, and nobody gets anything of it ------------------------------------------
@@ -76,6 +78,13 @@ $cluster->wait_until('its timeline', sub {
 });
 my $common = received($c);
 is(scalar(grep { role($_) =~ / open / } @followers), 0, 'nobody streams from the elected node: its gate is shut');
+my $session = $open{ $elected->{quorum_name} };
+$cluster->wait_until('it has promoted', sub { ($session->ask('SELECT pg_is_in_recovery()') // '') eq 'f' });
+is($session->ask('SELECT count(*) FROM t'), undef, 'a session from before the promotion reads nothing while the gate is shut');
+like($session->error, qr/read refused.*Its gate is closed/s, '... and says why');
+is($session->ask('CREATE TABLE early ()'), undef, '... nor does it write');
+undef %open;
+undef $session;
 $cluster->kill_all($elected);
 
 # ---- n1 leads again, until c has some of what only n1 had ------------------------------
