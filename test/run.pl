@@ -91,10 +91,12 @@ sub tap
 	{
 		push @said, $result->raw;
 		next if !$result->is_test;
-		if ($result->has_skip) { $skip++ }
+		if ($result->has_skip) { $skip++; print '   skipped: ', $result->explanation, "\n" }
 		elsif ($result->is_ok) { $ok++ }
 		else { $bad++; print '   ', $result->raw, "\n" }
 	}
+	my $reason = $parser->skip_all;
+	print "   skipped: $reason\n" if $reason;
 	my @why = $parser->parse_errors;
 	push @why, 'exit status ' . $parser->exit if $parser->exit && !$bad;
 	push @why, 'said nothing' if !@said;
@@ -106,8 +108,8 @@ sub tap
 		print map { "   $_\n" } @why;
 	}
 	printf "%s - %s: %d passed%s%s (%.0f s)\n", $bad ? 'not ok' : 'ok', $name, $ok, $bad ? ", $bad failed" : '',
-	  $skip || $parser->skip_all ? ', ' . ($skip || 'all') . ' skipped' : '', time() - $begin;
-	return count($name, $ok, $bad, $skip);
+	  $skip || $reason ? ', ' . ($skip || 'all') . ' skipped' : '', time() - $begin;
+	return count($name, $ok, $bad, $reason ? 1 : $skip);
 }
 
 # pg_regress: "test x ... ok" until 15, "ok 1 - x" since 16.
