@@ -250,17 +250,26 @@ needs_no_clone(PgqJournal *journal)
 	return true;
 }
 
-/* Nothing has been touched yet: whatever is wrong, the server can boot as it is. */
+/*
+ * Nothing has been touched yet: whatever is wrong, the server can boot as it is.  Histories
+ * that cannot be compared stay so: the last rewind may have brought placeholders for ours,
+ * from a leader that is a copy itself.
+ */
 static bool
 examine(PgqJournal *journal)
 {
 	char		why[QUORUM_REASON_SIZE];
+	bool		comparable = true;
 
 	if (!shut_down_cleanly())
 		strlcpy(why, "the server was not shut down cleanly", sizeof(why));
-	else if (source_leads(journal, true, why) && find_fork(journal, why) && pgq_outside_fits(why))
-		return true;
-	give_up(journal, PGQ_REWIND_FAILED, why);
+	else if (source_leads(journal, true, why))
+	{
+		comparable = find_fork(journal, why);
+		if (comparable && pgq_outside_fits(why))
+			return true;
+	}
+	give_up(journal, comparable ? PGQ_REWIND_FAILED : PGQ_REWIND_HOPELESS, why);
 	return false;
 }
 

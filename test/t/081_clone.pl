@@ -43,7 +43,8 @@ my $n2 = join_apart(2);
 my $n3 = join_apart(3);
 $cluster->wait_for_followers;
 
-# n2 leads, flushes WAL that nobody has, and dies; $spoil: without the WAL that a rewind needs.
+# n2 leads, flushes WAL that nobody has, and dies; $spoil: without the WAL that a rewind needs
+# ('WAL'), or without the history of its timeline.
 sub diverge
 {
 	my ($spoil) = @_;
@@ -72,7 +73,14 @@ sub diverge
 	$cluster->wait_for_leader(not => $n2);
 	for my $file (glob($n2->data_dir . '/pg_wal/*'))
 	{
-		unlink $file if $spoil && $file =~ m{/[0-9A-F]{8}([0-9A-F]{16})$} && $1 lt substr($redo, 8);
+		unlink $file if $spoil eq 'WAL' && $file =~ m{/[0-9A-F]{8}([0-9A-F]{16})$} && $1 lt substr($redo, 8);
+	}
+	if ($spoil eq 'history')
+	{
+		my ($newest) = reverse sort glob($n2->data_dir . '/pg_wal/*.history');
+		open(my $out, '>', $newest) or die "$newest: $!";
+		print $out "# pg_quorum: no leader in this term\n";
+		close $out;
 	}
 	return $cluster->log_size($n2);
 }
@@ -115,7 +123,7 @@ PostgreSQL::Test::Utils::append_to_file($n2->data_dir . '/own/notes', "not the s
 
 # ---- a rewind with tablespaces and linked WAL ----------------------------------------
 
-my $offset = diverge(0);
+my $offset = diverge('');
 my $before = places();
 is($before->{tablespace}, "$places/side_n2", 'it has a tablespace elsewhere');
 is($before->{wal}, "$places/wal_n2/wal", 'and its WAL');
@@ -125,7 +133,7 @@ like(log_since($offset), qr/pg_rewind: Done/, 'a rewind: it was one');
 
 # ---- a clone -----------------------------------------------------------------------------
 
-$offset = diverge(1);
+$offset = diverge('WAL');
 $before = places();
 $cluster->start($n2);
 is_healthy('a clone', $before);
@@ -135,9 +143,20 @@ like(log_since($offset), qr/cloning n\d/, 'a clone: it was one');
 my @kept = glob($n2->data_dir . '/pg_quorum/pgsql_tmp.rollback/*/list');
 ok(scalar(@kept) >= 2, 'a clone: what is gone is kept aside');
 
+# ---- nothing to compare ----------------------------------------------------------------------
+
+# A leader that is a copy itself has no histories of before, and says so in their place: whoever
+# was rewound from it has them no more.
+$offset = diverge('history');
+$before = places();
+$cluster->start($n2);
+is_healthy('no history', $before);
+like(log_since($offset), qr/needs a new copy of the leader's data: 1 rewind failed: the histories of the two logs cannot be compared/,
+	'no history: it is cloned, after one look');
+
 # ---- not allowed ---------------------------------------------------------------------------
 
-$offset = diverge(1);
+$offset = diverge('WAL');
 $n2->append_conf('postgresql.conf', "quorum.auto_clone = off\n");
 $before = places();
 $cluster->start($n2);
