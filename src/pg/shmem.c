@@ -156,6 +156,7 @@ shmem_fill(PgqShared *shared)
 	pg_atomic_init_u64(&shared->proofs_made, 0);
 	for (int i = 0; i < PGQ_INCARNATIONS; i++)
 		pg_atomic_init_u64(&shared->incarnations[i].owner, 0);
+	pg_atomic_init_u32(&shared->unsynced, enableFsync ? 0 : 1);
 	pg_atomic_init_u32(&shared->local_wal_read, 0);
 	pg_atomic_init_u32(&shared->restart_mode, PGQ_RESTART_NONE);
 	pg_atomic_init_u32(&shared->restart_signals, 0);

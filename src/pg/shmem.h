@@ -144,6 +144,7 @@ typedef struct PgqShared
 	pg_atomic_uint64 proofs_made;	/* by walreceivers since boot */
 
 	/* startup process and walreceiver -> worker */
+	pg_atomic_uint32 unsynced;	/* A4: WAL was written while fsync was off */
 	pg_atomic_uint32 local_wal_read;	/* R5: first connect since boot has happened */
 	pg_atomic_uint32 restart_mode;	/* PgqRestartMode, read by the postmaster when it exits */
 	pg_atomic_uint32 restart_signals;	/* shutdown signals sent by pgq_request_restart */

@@ -17,7 +17,7 @@
  *		term, and only behind the check of the leader's history (V1).  A fenced
  *		stream is cut, not zeroed: zeroes would make the old leader's shutdown
  *		wait (V16).
- * A4	no ack without fsync.
+ * A4	no ack without fsync (walsync.c).
  * R5	the first connect since boot says that the local log has been read.
  *
  * A walreceiver that must go leaves by proc_exit(0).  The startup process notices at
@@ -47,6 +47,7 @@
 #include "slots.h"
 #include "stream.h"
 #include "timeline.h"
+#include "walsync.h"
 
 #define LEADER_WAIT_MS		60000	/* then let the startup process ask again */
 #define CONNECT_LIMIT_MS	5000	/* libpq's own limit does not apply to polled connections */
@@ -307,7 +308,7 @@ stream_send(WalReceiverConn *conn, const char *buffer, int nbytes)
 	memcpy(&flush, reply + REPLY_FLUSH_OFFSET, sizeof(flush));
 	flush = pg_ntoh64(flush);
 
-	if (stream.tli == stream.term && enableFsync &&
+	if (stream.tli == stream.term && pgq_walsync_durable() &&
 		pg_atomic_read_u64(&pgq_shared->fence_term) == stream.term)
 		stream_record_ack(flush);
 	else

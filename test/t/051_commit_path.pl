@@ -267,12 +267,20 @@ $cluster->wait_until('walreceivers have read it', sub {
 	return !$session->finished(1.5);
 });
 pass('fsync = off on the followers: a commit waits');
+my %on_at;
 for my $node (@followers)
 {
+	$on_at{ $node->name } = $cluster->log_size($node);
 	$node->safe_psql('postgres', 'ALTER SYSTEM RESET fsync');
 	$node->reload;
 }
 ok($session->finished(20) && $session->error eq '', '... until one of them has it on');
+for my $node (@followers)
+{
+	$cluster->wait_for_log($node, qr/what was written while fsync was off is on the disk now/,
+		$on_at{ $node->name });
+}
+pass('... and has synced what it wrote meanwhile');
 $cluster->wait_for_followers;
 
 # ---- a leader that does not, either -------------------------------------------------------------
