@@ -76,7 +76,7 @@ static bool same_file(const FileIdentity *a, const FileIdentity *b);
 static bool identify(int dirfd, const char *path, FileIdentity *identity);
 static uint64 machine_hash(void);
 static size_t seal_envelope(uint8 *bytes, const Binding *binding, const QuorumHardState *hard);
-static bool write_temp(const QuorumHardState *hard);
+static bool write_temp(const QuorumHardState *hard, bool reserve);
 static void keep_reserve(void);
 static bool write_file(const QuorumHardState *hard, int fd);
 static bool ensure_directory(void);
@@ -156,9 +156,9 @@ pgq_state_write(const QuorumHardState *hard)
 		return false;
 
 	/* H85: a full disk keeps nobody from voting; the room for that was put aside */
-	written = write_temp(hard);
-	if (!written && (errno == ENOSPC || errno == EDQUOT) && unlink(STATE_RESERVE) == 0)
-		written = write_temp(hard);
+	written = write_temp(hard, false);
+	if (!written && (errno == ENOSPC || errno == EDQUOT))
+		written = write_temp(hard, true);
 
 	/* a link, so that at no moment there is no newest generation; losing it loses nothing */
 	if (written && access(STATE_FILE, F_OK) == 0)
@@ -181,9 +181,12 @@ pgq_state_write(const QuorumHardState *hard)
 	return true;
 }
 
-/* The next generation under its temporary name; errno says why not. */
+/*
+ * The next generation under its temporary name; errno says why not.  The reserve becomes
+ * that file itself: blocks that are given back first are taken by whoever filled the disk.
+ */
 static bool
-write_temp(const QuorumHardState *hard)
+write_temp(const QuorumHardState *hard, bool reserve)
 {
 	bool		written;
 	int			saved;
@@ -191,7 +194,13 @@ write_temp(const QuorumHardState *hard)
 
 	/* never reuse an old temp file: a failed fsync may have left pages that look clean (R1) */
 	(void) unlink(STATE_TEMP);
-	fd = pgq_host_open(STATE_TEMP, O_RDWR | O_CREAT | O_EXCL);
+	if (!reserve || rename(STATE_RESERVE, STATE_TEMP) == 0)
+		fd = pgq_host_open(STATE_TEMP, reserve ? O_RDWR : O_RDWR | O_CREAT | O_EXCL);
+	else
+	{
+		fd = -1;
+		errno = ENOSPC;
+	}
 	written = fd >= 0 && write_file(hard, fd);
 	saved = errno;
 	if (fd >= 0 && close(fd) != 0 && written)
@@ -392,7 +401,8 @@ write_file(const QuorumHardState *hard, int fd)
 		return false;
 	size = seal_envelope(bytes, &binding, hard);
 	errno = ENOSPC;				/* what a short write means */
-	return size > 0 && write(fd, bytes, size) == (ssize_t) size && fsync(fd) == 0;
+	return size > 0 && write(fd, bytes, size) == (ssize_t) size &&
+		ftruncate(fd, (off_t) size) == 0 && fsync(fd) == 0;
 }
 
 static bool
