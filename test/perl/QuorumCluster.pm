@@ -465,7 +465,7 @@ sub send
 	print { $self->{in} } "$sql;\n\\echo $marker\n";
 }
 
-# Has the last statement ended, within $limit seconds?
+# Has the last statement ended, within $limit seconds?  A limit of 0 looks once at what has come.
 sub finished
 {
 	my ($self, $limit) = @_;
@@ -481,8 +481,14 @@ sub finished
 			return 1;
 		}
 		my $rest = $until - time();
-		last if $rest <= 0 || !$select->can_read($rest);
-		if (!sysread($self->{out}, $self->{buffer}, 65536, length $self->{buffer}))
+		if (!$select->can_read($rest > 0 ? $rest : 0))
+		{
+			last if $rest <= 0;
+			next;    # time is up, or another session has ended: PostgreSQL::Test handles SIGCHLD
+		}
+		my $read = sysread($self->{out}, $self->{buffer}, 65536, length $self->{buffer});
+		next if !defined $read && $!{EINTR};
+		if (!$read)
 		{
 			$self->_answered($self->{buffer} . "FATAL:  connection lost\n");
 			return 1;

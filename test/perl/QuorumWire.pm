@@ -85,11 +85,12 @@ sub receive
 	while (length $self->{got} < $size)
 	{
 		my $rest = $limit - time;
-		if ($rest <= 0 || !$select->can_read($rest))
+		if ($rest <= 0)
 		{
 			$self->{error} = 'no answer';
 			return;
 		}
+		next if !$select->can_read($rest);
 		if (!sysread $self->{socket}, $self->{got}, 65536, length $self->{got})
 		{
 			$self->{error} = 'closed by the node';
