@@ -43,16 +43,15 @@ sub stayed
 	return logged_at($log, qr/restarting in place/) - min($handed_over + 250, $serves // ());
 }
 
-# A transaction that writes WAL all the time and would go on for minutes.
+# A statement that writes WAL all the time and would go on for minutes: it looks at the gate
+# before its first row and after its last.
 sub bulk_load
 {
 	my ($node) = @_;
 	my $loader = $cluster->session($node);
-	$loader->send(q{DO $$ BEGIN
-		FOR i IN 1 .. 1000000 LOOP
-			INSERT INTO bulk SELECT i, repeat('x', 500) FROM generate_series(1, 10);
-			PERFORM pg_sleep(0.001);
-		END LOOP; END $$});
+	$loader->send(q{INSERT INTO bulk
+		SELECT i, repeat('x', 500) || CASE WHEN i % 10 = 0 THEN pg_sleep(0.001)::text ELSE '' END
+		FROM (SELECT generate_series(1, 10000000) AS i) AS rows});
 	$cluster->wait_until('the load writes', sub {
 		return ($cluster->ask($node, "SELECT pg_relation_size('bulk') > 200000") // '') eq 't';
 	});
@@ -113,6 +112,8 @@ is($session->ask("SELECT quorum.switchover('$target->{quorum_name}', '1s')", 30)
 	'a target that does not confirm the last WAL gets no hand-over');
 like($session->error, qr/serves on/, '... the leader serves on');
 ok(!$loader->finished(0), '... a transaction goes on that could not write meanwhile');
+$cluster->ask($leader, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'INSERT INTO bulk%'");
+ok($loader->finished(20), '... until it is canceled');
 undef $loader;
 ok(defined $writer->ask('INSERT INTO t VALUES (1001)'), '... and accepts writes');
 kill 'CONT', $receiver;
