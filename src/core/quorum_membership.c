@@ -348,19 +348,25 @@ quorum_membership_facts(QuorumNode *node)
 		node->change.lsn = node->facts.position.lsn;
 }
 
-/* A member that stays, but not as it was. */
-static void
-note_change_of(const QuorumNode *node, QuorumUpdate *update, const QuorumMember *member)
+/* An address changes by request alone: that is done as soon as the set is stored. */
+static bool
+has_moved(const QuorumNode *node, const QuorumMember *member)
 {
 	const QuorumMemberSet *old = &node->change.old;
 	int			before = quorum_members_find(old, member->id);
 
-	if (before < 0)
-		return;
-	if (quorum_members_votes(old, member->id) && member->kind == QUORUM_LEARNER)
+	return before >= 0 &&
+		(member->quorum_port != old->members[before].quorum_port ||
+		 !quorum_text_equal(member->host, old->members[before].host, QUORUM_HOST_SIZE));
+}
+
+/* A member that stays, but not as it was. */
+static void
+note_change_of(const QuorumNode *node, QuorumUpdate *update, const QuorumMember *member)
+{
+	if (quorum_members_votes(&node->change.old, member->id) && member->kind == QUORUM_LEARNER)
 		quorum_emit_note(update, QUORUM_NOTE_MEMBER_LEARNER, node->hard.term, member->id, 0);
-	if (member->quorum_port != old->members[before].quorum_port ||
-		!quorum_text_equal(member->host, old->members[before].host, QUORUM_HOST_SIZE))
+	if (has_moved(node, member))
 		quorum_emit_note(update, QUORUM_NOTE_MEMBER_MOVED, node->hard.term, member->id, 0);
 }
 
@@ -385,7 +391,7 @@ conclude_change(QuorumNode *node, QuorumUpdate *update)
 			quorum_members_votes(&node->hard.members, member->id))
 			quorum_emit_note(update, QUORUM_NOTE_MEMBER_VOTER, node->hard.term, member->id, 0);
 		note_change_of(node, update, member);
-		if (quorum_member_joined(member) && member->becomes == 0)
+		if ((quorum_member_joined(member) && member->becomes == 0) || has_moved(node, member))
 			quorum_outcome_done(node, member->id);
 	}
 	for (int i = 0; i < node->change.old.count; i++)

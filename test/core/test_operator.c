@@ -383,6 +383,17 @@ addresses(void)
 			   host.disk.members.members[1].quorum_port == 7001, "a member moves");
 	acknowledge();
 	test_claim(done(), "when the set is stored that is told");
+
+	/* Its add may never end where it was looked for: the move ends all the same. */
+	lead();
+	member(3)->kind = QUORUM_LEARNER;
+	member(3)->becomes = QUORUM_VOTER;
+	admin = request(QUORUM_ADMIN_CHANGE_ADDRESS, "n3");
+	snprintf(admin.host, sizeof(admin.host), "h9");
+	admin.quorum_port = 7001;
+	test_claim(ask(admin) == NULL, "a learner that is no voter yet moves");
+	acknowledge();
+	test_claim(done() && member(3)->kind == QUORUM_LEARNER, "which waits for nothing but the set");
 }
 
 static void
