@@ -56,8 +56,9 @@ FUZZ_PARTS_journal = fuzz/server fuzz/server_never
 FUZZ_PARTS_history = fuzz/server fuzz/server_never
 FUZZ_PARTS_rollback = fuzz/server fuzz/server_never
 FUZZ_PARTS_conninfo = fuzz/server fuzz/server_never
+FUZZ_PARTS_proof = fuzz/server fuzz/server_never
 FUZZ_PARTS_settings = fuzz/server fuzz/server_never bin/options fuzz/memory fuzz/host
-FUZZ_SERVER = journal history rollback conninfo settings
+FUZZ_SERVER = journal history rollback conninfo proof settings
 FUZZ_TARGETS = message state invitation transport secrets token witness $(FUZZ_SERVER)
 
 # The linker leads these calls to the target or to memory.c.
