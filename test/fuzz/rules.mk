@@ -114,7 +114,7 @@ fuzz-check: fuzz-build
 # One after the other; what is found stays in build/fuzz/found, the corpus in build/fuzz/corpus.
 FUZZ_GUIDED = $(if $(TARGET),$(TARGET),$(FUZZ_TARGETS))
 fuzz: $(foreach target,$(FUZZ_GUIDED),build/fuzz/check/fuzz_$(target) build/fuzz/guided/fuzz_$(target))
-	@set -e; mkdir -p build/fuzz/found; for name in $(FUZZ_GUIDED); do \
+	@set -e; mkdir -p build/fuzz/found build/fuzz/corpus; for name in $(FUZZ_GUIDED); do \
 		build/fuzz/check/fuzz_$$name --write build/fuzz/corpus/$$name; \
 		nice build/fuzz/guided/fuzz_$$name -max_total_time=$(or $(SECONDS),600) -max_len=16384 -timeout=10 -rss_limit_mb=2048 \
 			-detect_leaks=0 -artifact_prefix=$(CURDIR)/build/fuzz/found/$$name- -print_final_stats=1 $(CURDIR)/build/fuzz/corpus/$$name \
