@@ -105,7 +105,7 @@ $cluster->wait_for_log($elected, qr/promoted to timeline/, $offset);
 $cluster->start($n1);
 
 is($cluster->wait_for_leader, $elected, 'the elected node opens its gate');
-like(PostgreSQL::Test::Utils::slurp_file($elected->logfile, $offset), qr/checkpoint starting: [a-z -]*immediate.*gate open/s,
+like(PostgreSQL::Test::Utils::slurp_file($elected->logfile, $offset), qr/checkpoint starting: [a-z -]*(?:immediate|fast).*gate open/s,
 	'... behind a checkpoint, which the rewind needs, and does not take its time');
 $cluster->wait_for_followers;
 ok($cluster->wait_for_log($c, qr/rewound and following in term/, $from{ $c->{quorum_name} }), '... after it was rewound from');
