@@ -73,11 +73,17 @@ sim_invited(Sim *sim, SimNode *node, const SimBytes *bytes)
 		return;
 	}
 	memset(&hard, 0, sizeof(hard));
+	if (node->returns_from != QUORUM_NO_NODE && !sim_returns(sim, node, &hard))
+		return;
 	memcpy(hard.cluster_id, invite.cluster_id, sizeof(hard.cluster_id));
 	hard.system_identifier = invite.system_identifier;
 	hard.node_id = invite.node_id;
 	memset(hard.uuid, node->index + 1, sizeof(hard.uuid));
-	hard.term = invite.term;
+	if (invite.term > hard.term)
+	{
+		hard.term = invite.term;
+		hard.vote = QUORUM_NO_NODE;
+	}
 	hard.members = invite.members;
 	sim_disk_format(node, &hard);
 	node->fresh = false;
@@ -140,6 +146,11 @@ sim_ask(Sim *sim, QuorumAdminType type, SimNode *node, SimTime limit, QuorumMemb
 		operator->paused_until = sim->now + limit + 2 * sim->options.wall_off;
 	if (type == QUORUM_ADMIN_REMOVE_MEMBER)
 		sim->oracle.added[node->index] = false;
+	if (type == QUORUM_ADMIN_CHANGE_ADDRESS)
+	{
+		sim->oracle.moved[node->index] = 0;
+		admin->quorum_port = (uint16_t) (7000 + admin->request_id);
+	}
 	sim_trace(sim, leader, "is asked to %s %s%s", type_names[type],
 			  type == QUORUM_ADMIN_PAUSE ? limit > 0 ? "its cluster" : "no more" :
 			  node == NULL ? "whoever is ready" : admin->name,
@@ -186,7 +197,7 @@ sim_outcome(Sim *sim, SimNode *node, const QuorumOutcome *outcome)
 	sim_trace(sim, node, "done: %s %s", type_names[asked.type], asked.name);
 	if (asked.type == QUORUM_ADMIN_SWITCHOVER)
 		operator->calm_to = outcome->node_id;
-	sim_check_outcome(sim, outcome->node_id, asked.type);
+	sim_check_outcome(sim, outcome->node_id, &asked);
 }
 
 /* A request ends, once nothing goes wrong any more. */
@@ -233,6 +244,7 @@ add_somebody(Sim *sim, const SimNode *leader)
 {
 	const QuorumMemberSet *set = &leader->core.hard.members;
 	SimNode    *node;
+	SimNode    *before = NULL;
 	QuorumMemberKind kind = QUORUM_VOTER;
 
 	if (set->next_node_id > (QuorumNodeId) sim->options.nodes || set->count >= MEMBERS_MAX)
@@ -243,8 +255,16 @@ add_somebody(Sim *sim, const SimNode *leader)
 	else if (sim_chance(sim, sim->options.witnesses > 0 ? 400000 : 100000))
 		kind = QUORUM_WITNESS;
 	node->witness = kind == QUORUM_WITNESS;
+	if (sim_chance(sim, 500000))
+		before = sim_removed_server(sim, node->witness);
 	node->fresh = false;
-	if (!sim_chance(sim, sim->options.absent_ppm))
+	node->returns_from = QUORUM_NO_NODE;
+	if (before != NULL)
+	{
+		node->fresh = node->host_up = true;
+		node->returns_from = before->id;
+	}
+	else if (!sim_chance(sim, sim->options.absent_ppm))
 		sim_prepare(sim, node, leader);
 	(void) sim_ask(sim, QUORUM_ADMIN_ADD_MEMBER, node, 0, kind);
 }
@@ -288,7 +308,7 @@ switch_off_removed(Sim *sim)
 static void
 ask_something(Sim *sim, const SimNode *leader)
 {
-	int			what = sim_below(sim, 13);
+	int			what = sim_below(sim, 14);
 
 	if (sim->now + 4 * sim->options.lease > sim->options.duration)
 		return;					/* what is asked for ends before the run (M7) */
@@ -312,6 +332,8 @@ ask_something(Sim *sim, const SimNode *leader)
 	else if (what == 11)
 		(void) sim_ask(sim, QUORUM_ADMIN_PAUSE, NULL, sim_chance(sim, 300000) ? 0 :
 					   sim_draw(sim, (SimRange) {SIM_SECOND / 2, 8 * SIM_SECOND}), QUORUM_VOTER);
+	else if (what == 13)
+		(void) sim_ask(sim, QUORUM_ADMIN_CHANGE_ADDRESS, some_member(sim, leader), 0, QUORUM_VOTER);
 	else
 		(void) sim_ask(sim, QUORUM_ADMIN_SWITCHOVER,
 					   sim_chance(sim, 300000) ? NULL : some_member(sim, leader),

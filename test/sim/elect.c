@@ -87,10 +87,12 @@ sim_check_outvoted(Sim *sim, const SimCommit *commit)
  * Who recovers does not vote, who is dead for good neither, a witness without its state is
  * no witness.  Can somebody of the newest set be elected by the others, and be held up by
  * nobody who is gone?  Someone who is gone may be left out when there is a witness for it.
+ * Who diverged and cannot be spared (W1) holds no commit.
  */
 bool
-sim_nobody_can_serve(const Sim *sim)
+sim_nobody_can_serve(Sim *sim)
 {
+	const SimNode *leader = sim_leader(sim);
 	SimSet		newest;
 	uint32_t	whole = 0;
 	uint32_t	alive = 0;
@@ -105,7 +107,8 @@ sim_nobody_can_serve(const Sim *sim)
 			continue;
 		if (quorum_set_id_compare(node->disk_set.id, newest.id) > 0)
 			newest = node->disk_set;
-		alive |= UINT32_C(1) << i;
+		if (leader == NULL || !sim_cannot_be_spared(sim, leader, node))
+			alive |= UINT32_C(1) << i;
 		if (!node->disk_recovering)
 			whole |= UINT32_C(1) << i;
 	}

@@ -162,6 +162,17 @@ check_held(Sim *sim, const SimNode *node, const SimSet *set)
 static void
 check_undone(Sim *sim, const SimNode *node, uint32_t members)
 {
+	const QuorumMemberSet *set = &node->core.hard.members;
+
+	for (int i = 0; i < set->count; i++)
+	{
+		uint16_t	port = sim->oracle.moved[set->members[i].id - 1];
+
+		if (port != 0 && set->members[i].quorum_port != port)
+			sim_fail(sim, SIM_SAFETY, "M4: node %u has node %u at port %d in its set, whose move "
+					 "to %d was reported as done", node->id, set->members[i].id,
+					 set->members[i].quorum_port, port);
+	}
 	for (int i = 0; i < sim->options.nodes; i++)
 	{
 		if (sim->oracle.gone[i] && (members >> i & 1) != 0)
@@ -295,17 +306,19 @@ sim_check_set(Sim *sim, SimNode *node, const QuorumView *view)
 
 /* What a client of the operator is told is true from then on. */
 void
-sim_check_outcome(Sim *sim, QuorumNodeId id, QuorumAdminType type)
+sim_check_outcome(Sim *sim, QuorumNodeId id, const QuorumAdmin *asked)
 {
 	bool		in = (sim->oracle.newest_members >> (id - 1) & 1) != 0;
 
-	if (type == QUORUM_ADMIN_REMOVE_MEMBER)
+	if (asked->type == QUORUM_ADMIN_REMOVE_MEMBER)
 		sim->oracle.gone[id - 1] = true;
-	else if (type == QUORUM_ADMIN_ADD_MEMBER)
+	else if (asked->type == QUORUM_ADMIN_ADD_MEMBER)
 		sim->oracle.added[id - 1] = true;
+	else if (asked->type == QUORUM_ADMIN_CHANGE_ADDRESS)
+		sim->oracle.moved[id - 1] = asked->quorum_port;
 	else
 		return;
-	if (in != (type == QUORUM_ADMIN_ADD_MEMBER))
+	if (in != (asked->type != QUORUM_ADMIN_REMOVE_MEMBER))
 		sim_fail(sim, SIM_SAFETY, "M4: a change of node %u is reported as done, the leader of "
 				 "term %u knows nothing of it", id, sim->oracle.newest_term);
 }

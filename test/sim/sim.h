@@ -227,6 +227,7 @@ typedef struct SimNode
 	bool		worker;
 	bool		fresh;			/* a copy of the data, waits for its invitation */
 	bool		retired;		/* never starts again */
+	QuorumNodeId returns_from;	/* the id that its server had before; 0 = none */
 	SimTime		down_until;		/* does not start before */
 	int			rewinding;		/* history to rewind to, plus one; 0 = none */
 	SimTime		rewind_again_at;
@@ -311,6 +312,7 @@ typedef struct SimOracle
 	int			set_count;
 	bool		gone[SIM_NODES];	/* its removal was reported as done */
 	bool		added[SIM_NODES];	/* its joining was, and nobody asked for more */
+	uint16_t	moved[SIM_NODES];	/* its port, reported as changed; 0 = anything may be true */
 	QuorumTerm	newest_term;	/* somebody was elected in it */
 	uint32_t	newest_members; /* of the set of that leader */
 	SimTime		told_at[SIM_NODES][SIM_NODES];	/* [a][b]: a last heard that b recovers; 0 = it
