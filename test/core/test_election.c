@@ -46,6 +46,10 @@ voting(void)
 	host.facts.position = (QuorumWalPos) {3, 10};
 	test_claim(answer(request) == QUORUM_REFUSED_BEHIND,
 			   "no vote for a longer log of an older timeline");
+	request = request_of(2, 2);
+	host.facts.position.lsn++;
+	test_claim(answer(request) == QUORUM_REFUSED_BEHIND,
+			   "its own log is read behind the fence, not as it was known before (S2)");
 	request = request_of(2, 1);
 	host.node.hard.term = 4;
 	test_claim(answer(request) == QUORUM_REFUSED_TERM, "no vote in an older term");
