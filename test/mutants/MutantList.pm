@@ -246,7 +246,7 @@ What notices when a protection is taken out. Written by `perl test/mutants/run.p
 `make mutants` repeats every row ([development.md](development.md#what-fails-when-a-protection-is-taken-out)). Of several tests the cheapest stands first.
 
 In parentheses: how long the test ran until it noticed, without the build, when the runner tried it last; on a machine with two cores that were
-busy with other work, so on an idle one it is less. A test without a time has not been run against that mutant by the runner on its own.
+busy with other work, so on an idle one it is less. Of a test without a time none is kept.
 
 ## By rule
 
