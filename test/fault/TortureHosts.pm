@@ -13,7 +13,7 @@ use Time::HiRes ();
 use QuorumNodes;
 
 my $lease = 2;            # seconds; as in TortureNemesis.pm
-my $disk_size = 1500;     # megabytes of the small disk
+my $disk_size = 1500;    # megabytes of the small disk
 my %places = (WAL => 1, state => 2, data => 4);
 
 # Where shim.c has what: bytes from the beginning of the file.
@@ -112,7 +112,7 @@ sub full_disk
 	my $size = $free - $left;
 
 	# the last bytes, too, when nothing shall be left
-	QuorumNodes::run('sh', '-c', "head -c ${size}M /dev/zero >$filler" . ($left ? '' : "; cat /dev/zero >>$filler"));
+	QuorumNodes::run('sh', '-c', "fallocate -l ${size}M $filler 2>/dev/null || head -c ${size}M /dev/zero >$filler" . ($left ? '' : "; cat /dev/zero >>$filler"));
 	$self->{filled} = 1;
 	$self->later($seconds, "the disk of $node->{name} has room again", sub { unlink $filler; $self->{filled} = 0 });
 	return sprintf 'the disk of %s has %d MB left for %.1f s', $node->{name}, $left, $seconds;

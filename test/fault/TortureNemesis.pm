@@ -40,7 +40,7 @@ my @own_menu = (
 # comes next waits until somebody else serves, or this one had its chance.
 my %often = (kill_postmaster => 3, kill_all => 4, kill_process => 2, freeze_node => 2, cut_node => 2, stop_planned => 3, crash_cluster => 2,
 	diverge => 3, interrupt_rewind => 2, power_cut => 3);
-my $chance = 5;           # seconds
+my $chance = 4;           # seconds
 
 # cluster; pace: true = most of the time goes into changes of leader; rand: a generator of its own; log: code that takes a line; leader: code that finds
 # it; answer: code that asks a node; shim: the library; findings: a file for what is wrong

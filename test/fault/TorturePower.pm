@@ -12,9 +12,27 @@ use Time::HiRes qw(time sleep);
 use QuorumNodes;
 
 my $gone_limit = 10;      # seconds for killed processes to be gone
+my $try_limit = 20;       # seconds until the first write must have been seen
 my $head = 32;            # bytes: struct Undo of shim.c
 
 sub power_menu { return [ 4, 'power_cut' ] }
+
+# What is there, by inode.
+sub written { my ($host) = @_; return grep { m{/\d+-\d+$} } glob("$host->{undo}/*") }
+
+# A shim that writes nothing down makes power cuts of no effect: it has to, once.
+sub try_power
+{
+	my ($self, $leader) = @_;
+	$self->set_fault($leader, places => 1, delay => 30e6, error => 0);
+	$self->ask($leader, 'CREATE TABLE power ()');
+	$self->{cluster}->wait_for($try_limit, 'what is not on disk is written down', sub {
+		my %wal = map { join('-', (stat $_)[ 0, 1 ]) => 1 } glob("$leader->{dir}/pg_wal/0*");
+		return scalar grep { $wal{ (split m{/})[-1] } } written($leader);
+	});
+	$self->set_fault($leader, places => 0, delay => 0, error => 0);
+	return;
+}
 
 # One host or all of them, often while their disks are slow: then much is written that is not
 # on disk.
@@ -47,7 +65,7 @@ sub power_cut
 sub undo
 {
 	my ($host) = @_;
-	my @files = grep { m{/\d+-\d+$} } glob("$host->{undo}/*");
+	my @files = written($host);
 	my ($bytes, @renames, %path) = (0);
 	File::Find::find({ no_chdir => 1, wanted => sub {
 		my @status = lstat;

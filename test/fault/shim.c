@@ -91,7 +91,10 @@ shim_init(void)
 	*(void **) &real_rename = dlsym(RTLD_NEXT, "rename");
 	*(void **) &real_write = dlsym(RTLD_NEXT, "write");
 	*(void **) &real_pwrite = dlsym(RTLD_NEXT, "pwrite");
+
+	/* a copy: a server writes what it calls itself over its environment */
 	undo_dir = getenv("QUORUM_UNDO");
+	undo_dir = undo_dir == NULL ? NULL : strdup(undo_dir);
 	if (path == NULL || (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
 		return;
 	map = mmap(NULL, sizeof(Faults), PROT_READ, MAP_SHARED, fd, 0);

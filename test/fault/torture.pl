@@ -121,6 +121,7 @@ sub prepare
 	event($nemesis->prepare_hosts);
 	my $first = $cluster->create;
 	TortureJudge::make_tables($cluster, $first);
+	$nemesis->try_power($first);
 	return;
 }
 
