@@ -12,7 +12,6 @@ use lib "$FindBin::RealBin/../perl";
 use QuorumCluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
 
 my $answer_after = 10;    # seconds; ten leases
 
@@ -87,7 +86,10 @@ pass('the log names the resolver');
 unlink mark($leader, 'slow_names') or die "unlink: $!";
 unlink mark($second, 'slow_names') or die "unlink: $!";
 
-$cluster->start($third);
+{
+	local $ENV{LD_PRELOAD} = $library;
+	$cluster->start($third);
+}
 $cluster->wait_for_followers;
 pass('who was away is back');
 
@@ -95,9 +97,9 @@ pass('who was away is back');
 
 append_to_file(mark($_, 'slow_names'), '') for $second, $third;
 $cluster->kill_all($leader);
-my $began = time();
-my $next = $cluster->wait_for_leader(not => $leader);
-cmp_ok(time() - $began, '<', $answer_after, 'a failover waits for no resolver');
+my $next = eval { $cluster->wait_for_leader(not => $leader, limit => $answer_after - 1) };
+ok($next, 'a failover waits for no resolver');
+$next //= $cluster->wait_for_leader(not => $leader);
 is($cluster->ask($next, 'SELECT count(*) FROM t'), $answered, 'every acknowledged row is there');
 unlink mark($_, 'slow_names') for $second, $third;
 $cluster->start($leader);
