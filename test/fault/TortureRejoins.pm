@@ -156,14 +156,15 @@ sub add_later
 }
 
 # Its disk is lost, its name goes on: removed, copied anew, added.  Only who is no member any
-# more may lose its data: the loss of a voter's disk is the loss of a vote for good.
+# more may lose its data: the loss of a voter's disk is the loss of a vote for good.  And nobody
+# may be away who was removed: when all that it knew have been replaced, nobody can tell it so.
 sub replace_member
 {
 	my ($self) = @_;
 	my $leader = $self->{leader}->() // return;
 	my $node = $self->pick($self->other_nodes($leader));
 	my $name = $node->{name};
-	return if $self->{replacing}{$name} || $self->{reviving}{$name};
+	return if $self->{replacing}{$name} || $self->{reviving}{$name} || !$self->all_are_members($leader);
 	my $mark = $self->{replacing}{$name} = "$node->{log}.replaced";
 	$self->{removed}{$name} = 1;
 	unlink $mark;
@@ -174,6 +175,13 @@ sub replace_member
 	my $done = eval { $self->copy_anew($leader, $node) };
 	QuorumNodes::write_file($mark, '>', $done ? "replaced\n" : 'not replaced: ' . ($@ || "not removed\n"));
 	POSIX::_exit(0);
+}
+
+sub all_are_members
+{
+	my ($self, $leader) = @_;
+	my ($status, $text) = $self->{answer}->($leader, 'SELECT count(*) FROM quorum.members WHERE reachable');
+	return $status == 0 && $text =~ /^(\d+)$/m && $1 == $self->hosts;
 }
 
 sub copy_anew
