@@ -35,13 +35,15 @@ sub try_power
 }
 
 # One host or all of them, often while their disks are slow: then much is written that is not
-# on disk.
+# on disk.  When all are hit, the power of who has led is often back last: what it had to itself
+# is of no help to the others.
 sub power_cut
 {
 	my ($self) = @_;
 	my @hosts = $self->draw(3) ? $self->victim : $self->hosts;
 	my $delay = $self->draw(4) ? $self->between(0.02, 0.5) : 0;
 	my $names = @hosts > 1 ? 'everybody' : $hosts[0]{name};
+	my $dark = @hosts > 1 && $self->draw(3) ? $self->{leader}->() : undef;
 	$self->set_fault($_, places => 3, delay => int($delay * 1e6), error => 0) for @hosts;
 	$self->later($self->between(0, 1), "power cut of $names", sub {
 		1 while grep { $self->{cluster}->signal_all($_, 'KILL') } @hosts;
@@ -57,8 +59,21 @@ sub power_cut
 			$self->say_so("$host->{name} has lost $bytes bytes and $renames renames") if $bytes + $renames;
 			$self->set_fault($host, places => 0, delay => 0, error => 0);
 		}
+		$self->stay_dark($dark) if $dark;
 	});
 	return sprintf 'fsync of WAL and state of %s takes %.3f s, until a power cut', $names, $delay;
+}
+
+sub stay_dark
+{
+	my ($self, $node) = @_;
+	return if $self->{reviving}{ $node->{name} } || $self->{replacing}{ $node->{name} };
+	$self->{reviving}{ $node->{name} } = 1;
+	$self->later($self->between(2, 8), "the power of $node->{name} is back", sub {
+		delete $self->{reviving}{ $node->{name} };
+		$self->revive($node);
+	});
+	return;
 }
 
 # Bytes first: renamed files are found where they are now.  (bytes, renames) that were lost.
