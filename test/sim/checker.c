@@ -275,6 +275,14 @@ check_async_loss(Sim *sim, const SimNode *node)
 	}
 }
 
+const SimCommit *
+sim_told_by(const SimOracle *oracle, QuorumTerm term)
+{
+	while (term > 0 && oracle->tip_of[term].end == 0)
+		term--;
+	return &oracle->tip_of[term];
+}
+
 /*
  * Raft's leader completeness: at a promotion, everything a client was told in an
  * earlier term is there.  A leader that was frozen may promote when a later term
@@ -283,14 +291,12 @@ check_async_loss(Sim *sim, const SimNode *node)
 void
 sim_check_promoted(Sim *sim, SimNode *node)
 {
-	QuorumTerm	term = node->promoting - 1;
+	const SimCommit *told = sim_told_by(&sim->oracle, node->promoting - 1);
 
-	while (term > 0 && sim->oracle.tip_of[term].end == 0)
-		term--;
-	if (!sim_log_holds(&node->log, node->log.flush, &sim->oracle.tip_of[term]))
+	if (!sim_log_holds(&node->log, node->log.flush, told))
 		sim_fail(sim, SIM_SAFETY,
 				 "node %u promotes to timeline %u without the commit at %llX that was acknowledged",
-				 node->id, node->promoting, (unsigned long long) sim->oracle.tip_of[term].end);
+				 node->id, node->promoting, (unsigned long long) told->end);
 	check_async_loss(sim, node);
 }
 
@@ -319,7 +325,7 @@ sim_check_commit(Sim *sim, SimNode *node, const SimCommit *commit, uint32_t rewo
 	const SimSet *set = &node->shared.set;
 	const SimSet *also = &node->shared.also;
 	uint32_t	holders = 0;
-	SimCommit  *tip_of = &oracle->tip_of[node->log.records[commit->index].tli];
+	SimCommit  *tip_of = &oracle->tip_of[sim_log_end(&node->log).tli];	/* a primary's is its term */
 
 	if (oracle->tip.end != 0 && oracle->tip.index <= commit->index &&
 		!sim_log_holds(&node->log, UINT64_MAX, &oracle->tip))

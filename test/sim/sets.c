@@ -138,10 +138,14 @@ remember_set(Sim *sim, const SimNode *node, const SimSet *set)
 	oracle->sets[own] = *set;
 }
 
-/* Counted as if a node that rewound itself still held what it lost. */
+/*
+ * Counted as if a node that rewound itself still held what it lost.  What a later leader told
+ * is none of its business: a leader that was frozen makes a set that nobody stores.
+ */
 static void
 check_held(Sim *sim, const SimNode *node, const SimSet *set)
 {
+	const SimCommit *told = sim_told_by(&sim->oracle, set->id.term);
 	uint32_t	held = 0;
 
 	for (int i = 0; i < sim->options.nodes; i++)
@@ -150,13 +154,13 @@ check_held(Sim *sim, const SimNode *node, const SimSet *set)
 
 		if (other->state_size > 0 &&
 			(other->disk_recovering ||
-			 sim_log_holds(&other->log, other->log.flush, &sim->oracle.tip)))
+			 sim_log_holds(&other->log, other->log.flush, told)))
 			held |= UINT32_C(1) << i;
 	}
 	if (sim_bits(held & set->in) <= sim_set_need(set))
 		sim_fail(sim, SIM_SAFETY, "M3: node %u makes a set of voters %x, in %x, of whom %x hold "
 				 "the commit acknowledged at %llX", node->id, set->votes, set->in, held,
-				 (unsigned long long) sim->oracle.tip.end);
+				 (unsigned long long) told->end);
 }
 
 static void

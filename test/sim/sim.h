@@ -303,7 +303,7 @@ typedef struct SimOracle
 	QuorumWalPos claim[SIM_TERM_MAX][SIM_NODES];	/* log end in a vote request */
 	QuorumWalPos acked_top[SIM_NODES];	/* longest log that a real ack told of; complete records */
 	SimCommit	tip;			/* newest acknowledged commit */
-	SimCommit	tip_of[SIM_TERM_MAX];	/* newest one written on each timeline */
+	SimCommit	tip_of[SIM_TERM_MAX];	/* newest one told in each term, on whatever timeline it was written */
 	SimAsync	async[SIM_ASYNC_MAX];	/* the newest asynchronous commits acknowledged */
 	int			async_acked;
 	int			async_lost;		/* of them, in failovers */
@@ -515,6 +515,8 @@ extern void sim_check_persist(Sim *sim, SimNode *node, const QuorumHardState *ha
 extern void sim_check_send(Sim *sim, SimNode *node, const QuorumMessage *message);
 extern void sim_check_publish(Sim *sim, SimNode *node, const QuorumView *view);
 extern void sim_check_write(Sim *sim, SimNode *node, QuorumTerm tli);
+/* The newest commit that a leader of this term or an earlier one told of; end 0 = none. */
+extern const SimCommit *sim_told_by(const SimOracle *oracle, QuorumTerm term);
 extern void sim_check_promoted(Sim *sim, SimNode *node);
 extern void sim_check_ack_sent(Sim *sim, SimNode *node);
 extern void sim_check_commit(Sim *sim, SimNode *node, const SimCommit *commit, uint32_t rewound);
