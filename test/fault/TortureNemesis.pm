@@ -188,13 +188,17 @@ sub alive
 	return defined $pid && kill(0, $pid) ? $pid : undef;
 }
 
-# As a service manager does: whatever runs is ended, then the server starts.
+# As a service manager does: whatever runs is ended, then the server starts.  A server that was
+# killed between making its lock and writing it refuses every start; its message asks the
+# operator to remove the empty file.
 sub revive
 {
 	my ($self, $node) = @_;
 	QuorumNodes::reap();
 	return if $self->alive($node) || $self->{replacing}{ $node->{name} };
 	$self->{cluster}->signal_all($node, 'KILL');
+	my $lock = "$node->{dir}/postmaster.pid";
+	unlink $lock if -f $lock && -z _;
 	QuorumNodes::run_server($node, $self->{cluster}->bin('postgres'), '-D', $node->{dir});
 }
 
