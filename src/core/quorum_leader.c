@@ -350,6 +350,7 @@ accept_leader(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *beat)
 	if (node->leader != beat->from)
 	{
 		node->leader = beat->from;
+		node->has_followed = true;
 		node->leader_closing = false;
 		node->successor = QUORUM_NO_NODE;
 		node->leader_lsn = 0;

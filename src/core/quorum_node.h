@@ -86,6 +86,7 @@ typedef struct QuorumNode
 	QuorumNodeId leader;		/* accepted leader of hard.term; 0 = none */
 	bool		closed;			/* closing event seen: silent until restarted */
 	QuorumTerm	boot_term;		/* hard.term at init */
+	bool		has_followed;	/* a leader was accepted since */
 	QuorumFacts facts;
 	bool		facts_known;
 

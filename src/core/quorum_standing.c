@@ -136,10 +136,12 @@ quorum_plan_election(QuorumNode *node)
 
 	/*
 	 * Who led or stood last and comes back from a boot lets the others go first: after a
-	 * switchover the successor, after anything else somebody who did not just fail.
+	 * switchover the successor, after anything else somebody who did not just fail.  Whoever
+	 * has followed a leader since did not just fail either: it stands in its turn, as a
+	 * successor at once (T3).
 	 */
 	if (node->hard.term == node->boot_term && node->hard.vote == node->hard.node_id &&
-		quorum_members_vote_count(&node->hard.members) > 1)
+		!node->has_followed && quorum_members_vote_count(&node->hard.members) > 1)
 		node->election_at += quorum_round_length(node);
 	if (rank > 0)
 		node->election_at += quorum_random_between(&node->random, 0, step / 2);

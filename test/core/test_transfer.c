@@ -1,6 +1,6 @@
 /*
  * test_transfer.c
- *	  A hand-over, as the leader that gives its term up sees it: when it stops.
+ *	  A hand-over: when the leader that gives its term up stops, when its successor stands.
  */
 #include "harness.h"
 
@@ -111,9 +111,52 @@ stopping(void)
 	test_claim(stops(), "so it does of two voters");
 }
 
+/* Node 1 stood in this term, boots, and its log is read. */
+static void
+boot_after_a_candidacy(void)
+{
+	QuorumConfig config;
+	QuorumHardState hard;
+
+	test_host_init(&host, 3);
+	config = host.node.config;
+	hard = host.disk;
+	hard.vote = 1;
+	quorum_init(&host.node, &config, &hard, 1, host.now);
+	(void) test_facts(&host);
+}
+
+static bool
+stands(void)
+{
+	(void) test_tick_at(&host, host.now.mono);
+	return host.node.role == QUORUM_ROLE_PRE_CANDIDATE;
+}
+
+static void
+standing(void)
+{
+	QuorumMessage message;
+
+	boot_after_a_candidacy();
+	test_claim(!stands(), "who stood last and comes back from a boot lets the others go first");
+	(void) test_tick_at(&host, host.now.mono + LEASE / 2);
+	test_claim(stands(), "... for a moment");
+
+	boot_after_a_candidacy();
+	message = test_from(&host, 2, QUORUM_MSG_HEARTBEAT, 1);
+	(void) test_message(&host, &message);
+	message = test_from(&host, 2, QUORUM_MSG_RESIGN, 1);
+	message.resign = QUORUM_RESIGN_HANDED_OVER;
+	message.node_id = 1;
+	(void) test_message(&host, &message);
+	test_claim(stands(), "when it has followed whoever won, and is the successor, it stands at once (T3)");
+}
+
 int
 main(void)
 {
 	stopping();
+	standing();
 	return test_done();
 }
