@@ -139,6 +139,7 @@ startup_log_hook(ErrorData *edata)
 {
 	static const char *const hopeless[] = {
 		"requested timeline %u does not contain minimum recovery point",
+		"unexpected timeline ID %u in checkpoint record, before reaching minimum recovery point",
 		"requested timeline %u is not a child of this server's history",
 		"could not locate required checkpoint record",
 		"could not find redo location",

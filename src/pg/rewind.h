@@ -22,8 +22,8 @@ extern bool pgq_rewind_begun(void);
 extern bool pgq_rewind_unverified(void);
 
 /*
- * From the worker, when this node acknowledges WAL of the accepted term: the rewind is
- * over, the journal goes, log and history tell of it.
+ * From the worker, while this node acknowledges WAL of the accepted term: once recovery is
+ * consistent the rewind is over, the journal goes, log and history tell of it.
  */
 extern void pgq_rewind_verified(QuorumTerm term);
 

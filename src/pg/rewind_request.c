@@ -7,7 +7,7 @@
  * is asked for.  Where none may be made the server stays up as it is: every attempt is a
  * restart, so there is no more than one an hour then.
  *
- * Rules: R11, R14, H65 (streaming proves it, not pg_rewind's word), H68.
+ * Rules: R11, R14, H65 (streaming and consistent data prove it, not pg_rewind's word), H68.
  */
 #include "postgres.h"
 
@@ -15,6 +15,9 @@
 
 #include "access/xlog.h"
 #include "access/xlogrecovery.h"
+#include "catalog/pg_control.h"
+#include "common/controldata_utils.h"
+#include "miscadmin.h"
 #include "utils/timestamp.h"
 
 #include "clone.h"
@@ -37,7 +40,7 @@ static bool wal_is_missing(void);
 static bool clone_instead(PgqJournal *journal, const PgqJournal *last, QuorumTerm term,
 						  char *why);
 static bool attempt_again(PgqJournal *journal, const PgqJournal *last, char *why);
-
+static bool is_consistent(void);
 static void tell(const PgqJournal *journal, QuorumTerm term, double ms);
 
 bool
@@ -176,6 +179,22 @@ pgq_rewind_unverified(void)
 	return known > 0;
 }
 
+/*
+ * Until it is, the rest of the log that the data belong to may be lost with their source.  No
+ * boot gets beyond that, and the next one learns from the journal alone that a clone helps.
+ */
+static bool
+is_consistent(void)
+{
+	bool		crc_ok;
+	ControlFileData *control = get_controlfile(DataDir, &crc_ok);
+	bool		consistent = crc_ok && XLogRecPtrIsInvalid(control->backupStartPoint) &&
+		control->minRecoveryPoint <= GetXLogReplayRecPtr(NULL);
+
+	pfree(control);
+	return consistent;
+}
+
 void
 pgq_rewind_verified(QuorumTerm term)
 {
@@ -183,7 +202,7 @@ pgq_rewind_verified(QuorumTerm term)
 	long		seconds;
 	int			microseconds;
 
-	if (!pgq_rewind_unverified() || !pgq_journal_read(&journal))
+	if (!pgq_rewind_unverified() || !is_consistent() || !pgq_journal_read(&journal))
 		return;
 	TimestampDifference(journal.asked_at, GetCurrentTimestamp(), &seconds, &microseconds);
 	pgq_parking_clean();

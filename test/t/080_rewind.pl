@@ -61,7 +61,8 @@ sub is_healthy
 		return ($cluster->ask($old, "SELECT pg_last_wal_replay_lsn() >= '$lsn'") // '') eq 't';
 	});
 	is($cluster->ask($old, 'SELECT count(*), sum(id) FROM t'), $rows, "$what: it holds what the leader holds");
-	ok(!-e $old->data_dir . '/pg_quorum/pgsql_tmp.rewind/journal', "$what: nothing of the rewind is left");
+	$cluster->wait_until('the end of the rewind', sub { return !-e $old->data_dir . '/pg_quorum/pgsql_tmp.rewind/journal' });
+	pass("$what: nothing of the rewind is left");
 	return;
 }
 

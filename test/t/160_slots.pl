@@ -133,7 +133,7 @@ $from = $cluster->log_size($late);
 $late->append_conf('postgresql.conf', 'quorum.auto_clone = on');
 $late->reload;
 $cluster->wait_for_followers($late);
-like(log_since($late, $from), qr/cloned and following/, 'auto_clone brings it back');
+ok($cluster->wait_for_log($late, qr/cloned and following/, $from), 'auto_clone brings it back');
 is(scalar(() = log_since($late, $back) =~ /restarting in place/g), 1, '... in one restart');
 unlike(log_since($late, $back), qr/pg_rewind/, '... in which no rewind is tried that cannot help');
 is($cluster->ask($late, "SELECT node, detail FROM quorum.history WHERE event = 'cloned'"),

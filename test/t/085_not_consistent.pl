@@ -1,0 +1,88 @@
+# A rewind is over when recovery is consistent, not when the node streams: its source may die with
+# the last of the WAL that its data belong to.  The successor has not got it, so no boot can ever
+# use these data; the node has to know still that they are rewound, and is cloned.
+#
+# What only the source has is WAL in its buffers that nobody flushes.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use QuorumCluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $cluster = QuorumCluster->new('not_consistent', nodes => 5, conf => 'autovacuum = off');
+
+$cluster->leader->safe_psql('postgres', 'CREATE TABLE t (id int, filler text)');
+$cluster->wait_for_followers;
+
+# ---- a node that has to be rewound ------------------------------------------------------
+
+my $node = $cluster->leader;
+kill 'STOP', split /\n/, $cluster->ask($node, 'SELECT pid FROM pg_stat_replication');
+my $writer = $cluster->session($node);
+$writer->send("INSERT INTO t SELECT -1, repeat('x', 100) FROM generate_series(1, 2000)");
+$cluster->wait_until('WAL that only the old leader has', sub {
+	return $cluster->ask($node, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+});
+$cluster->kill_all($node);
+my $source = $cluster->wait_for_leader(not => $node);
+$cluster->wait_for_followers(grep { $_ != $node && $_ != $source } $cluster->nodes);
+$source->safe_psql('postgres', 'INSERT INTO t VALUES (1)');
+
+# The last one that flushes anything.
+$source->safe_psql('postgres', 'CHECKPOINT');
+
+# ---- its source has WAL that nobody else gets -------------------------------------------
+
+kill 'STOP', $cluster->ask($source, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
+my $session = $cluster->session($source);
+my $in_buffers = 'SELECT pg_current_wal_insert_lsn() - pg_current_wal_flush_lsn() > 30000';
+$session->ask("SELECT count(pg_logical_emit_message(false, 'test', repeat('x', 8000))) FROM generate_series(1, 4)");
+is($session->ask($in_buffers), 't', 'the source has WAL that is in its buffers only');
+
+sub log_since { return PostgreSQL::Test::Utils::slurp_file($_[0]->logfile, $_[1]) }
+
+# pg_ctl would wait for a consistent state.
+my $offset = $cluster->log_size($node);
+PostgreSQL::Test::Utils::system_or_bail('pg_ctl', '-W', '-s', '-D', $node->data_dir, '-l', $node->logfile, 'start');
+$cluster->wait_for_log($node, qr/pg_rewind: Done!/, $offset);
+$offset += $-[0] if log_since($node, $offset) =~ /pg_rewind: Done!/;    # it was consistent before
+my $pid = $cluster->postmaster_pid($node);
+$cluster->wait_for_followers($node);
+my $until = time() + 2;
+$cluster->wait_until('an end of the rewind that is too early', sub {
+	return time() > $until || log_since($node, $offset) =~ /rewound and following/;
+});
+is($session->ask($in_buffers), 't', 'the node streams, and has not got it');
+unlike(log_since($node, $offset), qr/consistent recovery state reached/, '... so it is not consistent');
+unlike(log_since($node, $offset), qr/rewound and following/, '... and its rewind is not over');
+
+# ---- it is lost -------------------------------------------------------------------------
+
+# Another one shall be elected: to promote is the other thing that such a node cannot do.
+$cluster->freeze($node);
+$cluster->kill_all($source);
+my $leader = $cluster->wait_for_leader(not => $source);
+$cluster->thaw($node);
+$cluster->wait_for_followers($node);
+my $log = log_since($node, $offset);
+like($log, qr/PANIC:  unexpected timeline ID \d+ in checkpoint record, before reaching minimum recovery point/,
+	'with another leader it cannot be consistent');
+like($log, qr/needs a new copy of the leader's data: unexpected timeline ID/, '... so it is cloned');
+ok($cluster->wait_for_log($node, qr/cloned and following in term/, $offset), '... and follows');
+is($cluster->postmaster_pid($node), $pid, '... under one pid');
+ok(!-e $node->data_dir . '/pg_quorum/pgsql_tmp.rewind/journal', '... nothing of the rewind is left');
+
+$cluster->start($source);
+$cluster->wait_for_followers;
+ok(defined $cluster->ask($leader, 'INSERT INTO t VALUES (2)'), 'all five are there again');
+$cluster->wait_until('what the leader holds', sub {
+	return ($cluster->ask($node, "SELECT string_agg(id::text, ' ' ORDER BY id) FROM t") // '') eq '1 2';
+});
+pass('it holds what the leader holds');
+
+done_testing();
