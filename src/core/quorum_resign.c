@@ -7,7 +7,7 @@
  *
  * Rules (docs/protocol.md):
  *	A4	who does not write durably does not count itself as a holder: it resigns at once
- *	E7	a voter that promised a later term is not left behind for ever
+ *	E7	a member that promised a later term is not left behind for ever
  *	G1	its own WAL flush makes no progress for a lease: it resigns
  *	G2	its members hear it, but too few stream from it, for some leases: it resigns
  *	G3	its disk is nearly full and a follower has room: it hands its term over
@@ -16,7 +16,7 @@
 
 #include "quorum_internal.h"
 
-/* How long a voter that cannot follow this term is left behind. */
+/* How long a member that cannot follow this term is left behind. */
 #define QUORUM_LEFT_BEHIND_LEASES	5
 
 /* How long members that hear this leader may fail to stream from it. */
@@ -26,7 +26,10 @@
 #define QUORUM_SPACE_LIMIT_US		5000000
 #define QUORUM_SPACE_AGAIN_LEASES	10
 
-/* E7: the term to go beyond when a voter has been left behind for some leases; else 0. */
+/*
+ * E7: the term to go beyond when a member has been left behind for some leases; else 0.  A
+ * learner counts, too: it may have promised that as a voter, or under an earlier id.
+ */
 static QuorumTerm
 left_behind(const QuorumNode *node)
 {
@@ -36,9 +39,8 @@ left_behind(const QuorumNode *node)
 	{
 		const QuorumPeer *peer = &node->peers[i];
 
-		if (!quorum_members_votes(&node->hard.members, peer->id) || peer->recovering ||
+		if (peer->recovering || peer->later_term_since == 0 ||
 			peer->term >= node->facts.position.tli + QUORUM_TERM_GAP_MAX ||
-			peer->later_term_since == 0 ||
 			node->now.mono - peer->heard_at > node->config.lease_us ||
 			node->now.mono - peer->later_term_since < QUORUM_LEFT_BEHIND_LEASES *
 			node->config.lease_us)

@@ -163,7 +163,7 @@ typedef enum QuorumResignReason
 	QUORUM_RESIGN_WORKER_EXIT = 3,
 	QUORUM_RESIGN_PROMOTION = 4,	/* could not promote, or could not open in time */
 	QUORUM_RESIGN_LAPSED = 5,	/* its lease is over: hears no majority */
-	QUORUM_RESIGN_LATER_TERM = 6,	/* a voter cannot follow: it has promised a later term */
+	QUORUM_RESIGN_LATER_TERM = 6,	/* a member cannot follow: it has promised a later term */
 	QUORUM_RESIGN_NOT_DURABLE = 7,	/* fsync or full_page_writes was switched off */
 	QUORUM_RESIGN_WAL_STALLED = 8,	/* its own WAL does not get to its disk */
 	QUORUM_RESIGN_UNFOLLOWED = 9,	/* the others hear it but cannot stream from it */

@@ -51,7 +51,7 @@ quorum_resign_text(QuorumResignReason reason)
 		case QUORUM_RESIGN_HANDED_OVER:
 			return "handed over";
 		case QUORUM_RESIGN_LATER_TERM:
-			return "a voter has promised a later term and cannot follow";
+			return "a member has promised a later term and cannot follow";
 	}
 	return "reason not known";
 }

@@ -1,6 +1,6 @@
 /*
  * test_resign.c
- *	  When a leader with a lease gives its term up: G1-G3, A4, and when it does not.
+ *	  When a leader with a lease gives its term up: E7, G1-G3, A4, and when it does not.
  */
 #include "harness.h"
 
@@ -131,9 +131,32 @@ space_low(void)
 	test_claim(host.node.transfer.target == 3, "to the one that has");
 }
 
+/* The third member has promised a later term, and says so twice per lease. */
+static void
+later_term(QuorumMemberKind kind)
+{
+	serving_leader();
+	host.node.hard.members.members[2].kind = kind;
+	for (int i = 0; i < 16; i++)
+	{
+		QuorumMessage message = test_from(&host, 3, QUORUM_MSG_HEARTBEAT_ACK, 7);
+
+		(void) test_tick_at(&host, host.now.mono + LEASE / 2);
+		ack_from(2, 2, false, false);
+		(void) test_message(&host, &message);
+		if (i == 7)
+			test_claim(leads(), "E7: who promised a later term waits for the next election");
+	}
+	test_claim(host.view.role == QUORUM_ROLE_FOLLOWER && host.disk.term == 7,
+			   kind == QUORUM_LEARNER ? "... a learner not for ever either" :
+			   "... but not for ever");
+}
+
 int
 main(void)
 {
+	later_term(QUORUM_VOTER);
+	later_term(QUORUM_LEARNER);
 	stalled_wal();
 	not_durable();
 	unfollowed();
