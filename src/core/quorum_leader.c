@@ -143,6 +143,10 @@ may_rewind(const QuorumNode *node, QuorumNodeId id)
 	}
 	if (others == 0 || !quorum_members_votes(&node->hard.members, id))
 		return true;
+
+	/* Which set the others would elect by is open then. */
+	if (node->change.step != QUORUM_CHANGE_NONE)
+		return false;
 	return node->gate_open && quorum_members_vote_count(&node->hard.members) - others - 1 >=
 		quorum_members_majority(&node->hard.members);
 }

@@ -75,9 +75,88 @@ one_is_away(void)
 	test_claim(lets_go(2), "... before the third one is heard again");
 }
 
+/* An answer that says how its sender is; the first record of the term it holds anyway. */
+static void
+answer_from(QuorumNodeId from, QuorumSetId stored, bool recovering, bool diverged)
+{
+	QuorumMessage message = test_from(&host, from, QUORUM_MSG_HEARTBEAT_ACK, 2);
+
+	message.sent_at = host.now.boot;
+	message.lease_us = LEASE;
+	message.set_id = stored;
+	message.stream_term = recovering || diverged ? 0 : 2;
+	message.stream_flush = recovering || diverged ? 0 : 1090;
+	message.recovering = recovering;
+	message.diverged = diverged;
+	(void) test_message(&host, &message);
+}
+
+/* One of five recovers, one has diverged. */
+static void
+all_answer(QuorumSetId stored)
+{
+	answer_from(2, stored, true, false);
+	answer_from(3, stored, false, true);
+	answer_from(4, stored, false, false);
+	answer_from(5, stored, false, false);
+}
+
+static void
+both_say(QuorumMessageType type, QuorumTerm proposed)
+{
+	for (QuorumNodeId id = 4; id <= 5; id++)
+	{
+		QuorumMessage reply = test_from(&host, id, type, host.node.hard.term);
+
+		reply.proposed_term = proposed;
+		(void) test_message(&host, &reply);
+	}
+}
+
+static void
+leader_of_five(void)
+{
+	test_host_init(&host, 5);
+	(void) test_facts(&host);
+	for (int i = 0; i < 100 && host.node.role == QUORUM_ROLE_FOLLOWER; i++)
+		(void) test_tick_at(&host, host.now.mono + 50 * MS);
+	both_say(QUORUM_MSG_PRE_VOTE_REPLY, host.node.hard.term + 1);
+	both_say(QUORUM_MSG_VOTE_REPLY, host.node.hard.term);
+	test_be_primary(&host, 1090);
+}
+
+static void
+set_changes(void)
+{
+	static QuorumEvent event;
+	QuorumSetId before;
+
+	leader_of_five();
+	all_answer(host.node.hard.members.id);
+	all_answer(host.node.hard.members.id);
+	test_claim(host.view.gate_open && lets_go(3), "two of five may recover at once");
+
+	leader_of_five();
+	all_answer(host.node.hard.members.id);
+	before = host.node.hard.members.id;
+	event.type = QUORUM_EVENT_ADMIN;
+	event.u.admin.type = QUORUM_ADMIN_CHANGE_ADDRESS;
+	event.u.admin.request_id = 1;
+	event.u.admin.quorum_port = 7001;
+	snprintf(event.u.admin.name, sizeof(event.u.admin.name), "n5");
+	snprintf(event.u.admin.host, sizeof(event.u.admin.host), "h5");
+	(void) test_drive(&host, &event);
+	all_answer(before);
+	test_claim(host.view.gate_open && !lets_go(3),
+			   "... but no second one while it is open which set is in force");
+	all_answer(host.node.hard.members.id);
+	test_claim(lets_go(3), "... and again when the set is stored");
+}
+
 int
 main(void)
 {
+	set_changes();
 	both_diverged();
 	one_is_away();
 	return test_done();

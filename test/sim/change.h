@@ -27,6 +27,7 @@ extern bool sim_returns(Sim *sim, SimNode *node, QuorumHardState *hard);
 extern void sim_check_set(Sim *sim, SimNode *node, const QuorumView *view);
 extern void sim_check_outcome(Sim *sim, QuorumNodeId id, const QuorumAdmin *asked);
 extern void sim_check_hand_over(Sim *sim, SimNode *node, const QuorumMessage *resign);
+extern void sim_check_allows(Sim *sim, const SimNode *node, const QuorumMessage *message);
 extern void sim_check_told(Sim *sim, const SimNode *node, const QuorumMessage *message);
 extern void sim_check_rewind(Sim *sim, SimNode *node, const SimNode *leader);
 extern void sim_check_converged(Sim *sim);

@@ -116,6 +116,7 @@ do_send(void *arg, const QuorumMessage *message)
 		return false;
 	sim_check_send(driver->sim, driver->node, message);
 	sim_check_hand_over(driver->sim, driver->node, message);
+	sim_check_allows(driver->sim, driver->node, message);
 	sim_send(driver->sim, driver->node, message);
 	return true;
 }

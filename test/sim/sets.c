@@ -351,6 +351,19 @@ sim_check_hand_over(Sim *sim, SimNode *node, const QuorumMessage *resign)
 
 /* ---- rewinds ------------------------------------------------------------ */
 
+/* By which sets a leader lets somebody rewind itself: while a change is under way, by two. */
+void
+sim_check_allows(Sim *sim, const SimNode *node, const QuorumMessage *message)
+{
+	uint32_t   *allowed = sim->oracle.allowed[node->index][message->to - 1];
+	bool		changes = node->core.change.step == QUORUM_CHANGE_WAIT_SET;
+
+	if (message->type != QUORUM_MSG_HEARTBEAT || !message->rewind_granted)
+		return;
+	allowed[0] = sim_set_of(&node->core.hard.members).votes;
+	allowed[1] = changes ? sim_set_of(&node->core.change.old).votes : allowed[0];
+}
+
 /* What a node hears of who recovers, from itself or by gossip. */
 void
 sim_check_told(Sim *sim, const SimNode *node, const QuorumMessage *message)
@@ -376,14 +389,12 @@ is_known_to_recover(const Sim *sim, const SimNode *leader, int index)
 		told_at != 0 && sim->now - told_at <= PATIENCE_LEASES * sim->options.lease;
 }
 
-void
-sim_check_rewind(Sim *sim, SimNode *node, const SimNode *leader)
+/* W1: with this one gone a majority of these voters is whole, or no other one is not. */
+static void
+check_whole(Sim *sim, const SimNode *node, const SimNode *leader, uint32_t voters)
 {
-	uint32_t	voters = node->disk_set.votes;
 	int			recovering = 1;		/* itself */
 
-	if (!node->disk_recovering)
-		sim_fail(sim, SIM_SAFETY, "W2: node %u rewinds itself and may vote", node->id);
 	for (int i = 0; i < sim->options.nodes; i++)
 	{
 		if ((voters >> i & 1) != 0 && i != node->index && is_known_to_recover(sim, leader, i))
@@ -393,6 +404,17 @@ sim_check_rewind(Sim *sim, SimNode *node, const SimNode *leader)
 		sim_bits(voters) - recovering < majority(voters))
 		sim_fail(sim, SIM_LIVENESS, "W1: node %u rewinds itself, %d of %d voters recover",
 				 node->id, recovering, sim_bits(voters));
+}
+
+void
+sim_check_rewind(Sim *sim, SimNode *node, const SimNode *leader)
+{
+	const uint32_t *allowed = sim->oracle.allowed[leader->index][node->index];
+
+	if (!node->disk_recovering)
+		sim_fail(sim, SIM_SAFETY, "W2: node %u rewinds itself and may vote", node->id);
+	check_whole(sim, node, leader, allowed[0]);
+	check_whole(sim, node, leader, allowed[1]);
 }
 
 /* ---- at the end --------------------------------------------------------- */

@@ -317,6 +317,8 @@ typedef struct SimOracle
 	uint32_t	newest_members; /* of the set of that leader */
 	SimTime		told_at[SIM_NODES][SIM_NODES];	/* [a][b]: a last heard that b recovers; 0 = it
 												 * has not in this life, or b is whole */
+	uint32_t	allowed[SIM_NODES][SIM_NODES][2];	/* [a][b]: the voters when a last let b rewind
+													 * itself, of its set and of the one before */
 	int			acked;			/* commits acknowledged */
 	SimTime		acked_at;
 	int			elections;
