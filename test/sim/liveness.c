@@ -92,7 +92,26 @@ sim_cannot_be_spared(const Sim *sim, const SimNode *leader, const SimNode *node)
 }
 
 /*
- * Who can follow does: at the end nobody is left behind.  A voter that promised a later
+ * Those that have diverged rewind one after the other, and each may hold up the next one for
+ * two leases (W1): how long those may take that had their turn under this leader.
+ */
+static SimTime
+turns_of_others(const Sim *sim, const SimNode *node)
+{
+	const SimOptions *options = &sim->options;
+	SimTime		turn = options->boot.max + 2 * options->rewind.max + 2 * options->lease;
+	SimTime		turns = 0;
+
+	for (int i = 0; i < options->nodes && node->diverged; i++)
+	{
+		if (i != node->index && sim->nodes[i].rewind_again_at > sim->oracle.elected_at)
+			turns += turn;
+	}
+	return turns;
+}
+
+/*
+ * Who can follow does: at the end nobody is left behind.  A member that promised a later
  * term waits for the next election, which its leader owes it after some leases.
  */
 static void
@@ -112,6 +131,7 @@ check_followers(Sim *sim)
 
 		if (node->core.hard.term > leader->core.hard.term)
 			bound += 6 * options->lease;
+		bound += turns_of_others(sim, node);
 		if (sim_pg_serves(sim, node) || sim_stream_counts(sim, node) || calm < bound ||
 			(members >> i & 1) == 0 || node->retired || node->state_size == 0 ||
 			(node->witness && node->worker && node->core.leader == leader->id) ||

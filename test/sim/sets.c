@@ -302,6 +302,8 @@ sim_check_set(Sim *sim, SimNode *node, const QuorumView *view)
 					 set.votes, shared->also.votes,
 					 storing(sim, set.votes | shared->also.votes, set.id, true));
 	}
+	if (!same_id)
+		shared->set_at = sim->now;
 	shared->set_committed = view->set_committed;
 	shared->set = set;
 	shared->also = step == QUORUM_CHANGE_WAIT_SET ? sim_set_of(&node->core.change.old) : set;
@@ -425,7 +427,8 @@ sim_check_converged(Sim *sim)
 	const SimNode *leader = sim_leader(sim);
 	const QuorumMemberSet *set;
 
-	if (leader == NULL)
+	/* A set that it has just taken is on its way to the others. */
+	if (leader == NULL || sim->now - leader->shared.set_at < sim->options.lease)
 		return;
 	set = &leader->core.hard.members;
 	if (leader->core.change.step != QUORUM_CHANGE_NONE)

@@ -212,6 +212,7 @@ typedef struct SimShared
 	bool		set_committed;
 	SimSet		also;			/* the set before, while it counts too */
 	int			change_step;
+	SimTime		set_at;			/* when it took this set */
 } SimShared;
 
 typedef struct SimNode
