@@ -18,12 +18,16 @@ extern bool pgq_rewind_request(const QuorumMember *source, QuorumTerm term, char
 /* From the worker: may the next boot cut the log, because this one asked for it? */
 extern bool pgq_rewind_begun(void);
 
-/* From the worker: does a rewind wait for pgq_rewind_verified()?  Cheap. */
+/* Does a rewind wait for pgq_rewind_verified()?  Cheap. */
 extern bool pgq_rewind_unverified(void);
 
+/* From the walreceiver: can these data be started without more of their source's log?  Cheap. */
+extern bool pgq_rewind_consistent(void);
+
 /*
- * From the worker, while this node acknowledges WAL of the accepted term: once recovery is
- * consistent the rewind is over, the journal goes, log and history tell of it.
+ * From the worker, when this node acknowledges WAL of the accepted term, which it does not
+ * before recovery is consistent: the rewind is over, the journal goes, log and history tell
+ * of it.
  */
 extern void pgq_rewind_verified(QuorumTerm term);
 

@@ -40,7 +40,6 @@ static bool wal_is_missing(void);
 static bool clone_instead(PgqJournal *journal, const PgqJournal *last, QuorumTerm term,
 						  char *why);
 static bool attempt_again(PgqJournal *journal, const PgqJournal *last, char *why);
-static bool is_consistent(void);
 static void tell(const PgqJournal *journal, QuorumTerm term, double ms);
 
 bool
@@ -179,18 +178,19 @@ pgq_rewind_unverified(void)
 	return known > 0;
 }
 
-/*
- * Until it is, the rest of the log that the data belong to may be lost with their source.  No
- * boot gets beyond that, and the next one learns from the journal alone that a clone helps.
- */
-static bool
-is_consistent(void)
+/* A torn read of the control file says no, and the next reply asks again. */
+bool
+pgq_rewind_consistent(void)
 {
+	static bool consistent = false;
+	ControlFileData *control;
 	bool		crc_ok;
-	ControlFileData *control = get_controlfile(DataDir, &crc_ok);
-	bool		consistent = crc_ok && XLogRecPtrIsInvalid(control->backupStartPoint) &&
-		control->minRecoveryPoint <= GetXLogReplayRecPtr(NULL);
 
+	if (consistent || !pgq_rewind_unverified())
+		return true;
+	control = get_controlfile(DataDir, &crc_ok);
+	consistent = crc_ok && XLogRecPtrIsInvalid(control->backupStartPoint) &&
+		control->minRecoveryPoint <= GetXLogReplayRecPtr(NULL);
 	pfree(control);
 	return consistent;
 }
@@ -202,7 +202,7 @@ pgq_rewind_verified(QuorumTerm term)
 	long		seconds;
 	int			microseconds;
 
-	if (!pgq_rewind_unverified() || !is_consistent() || !pgq_journal_read(&journal))
+	if (!pgq_rewind_unverified() || !pgq_journal_read(&journal))
 		return;
 	TimestampDifference(journal.asked_at, GetCurrentTimestamp(), &seconds, &microseconds);
 	pgq_parking_clean();

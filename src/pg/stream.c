@@ -18,6 +18,7 @@
  *		stream is cut, not zeroed: zeroes would make the old leader's shutdown
  *		wait (V16).
  * A4	no ack without fsync (walsync.c).
+ * W4	no ack before recovery of rewound or copied data is consistent.
  * R5	the first connect since boot says that the local log has been read.
  *
  * A walreceiver that must go leaves by proc_exit(0).  The startup process notices at
@@ -44,6 +45,7 @@
 
 #include "compat.h"
 #include "follow.h"
+#include "rewind.h"
 #include "slots.h"
 #include "stream.h"
 #include "timeline.h"
@@ -308,7 +310,7 @@ stream_send(WalReceiverConn *conn, const char *buffer, int nbytes)
 	memcpy(&flush, reply + REPLY_FLUSH_OFFSET, sizeof(flush));
 	flush = pg_ntoh64(flush);
 
-	if (stream.tli == stream.term && pgq_walsync_durable() &&
+	if (stream.tli == stream.term && pgq_walsync_durable() && pgq_rewind_consistent() &&
 		pg_atomic_read_u64(&pgq_shared->fence_term) == stream.term)
 		stream_record_ack(flush);
 	else

@@ -52,12 +52,15 @@ PostgreSQL::Test::Utils::system_or_bail('pg_ctl', '-W', '-s', '-D', $node->data_
 $cluster->wait_for_log($node, qr/pg_rewind: Done!/, $offset);
 $offset += $-[0] if log_since($node, $offset) =~ /pg_rewind: Done!/;    # it was consistent before
 my $pid = $cluster->postmaster_pid($node);
-$cluster->wait_for_followers($node);
+ok($cluster->wait_for_log($node, qr/started streaming WAL/, $offset), 'the node streams');
 my $until = time() + 2;
+my $acknowledged = 'SELECT count(*) FROM pg_stat_replication WHERE flush_lsn IS NOT NULL AND application_name = '
+  . "'quorum_' || (SELECT node_id FROM quorum.members WHERE name = '$node->{quorum_name}')";
 $cluster->wait_until('an end of the rewind that is too early', sub {
-	return time() > $until || log_since($node, $offset) =~ /rewound and following/;
+	return time() > $until || log_since($node, $offset) =~ /rewound and following/ || $session->ask($acknowledged);
 });
-is($session->ask($in_buffers), 't', 'the node streams, and has not got it');
+is($session->ask($in_buffers), 't', '... has not got that WAL');
+is($session->ask($acknowledged), 0, '... and acknowledges nothing');
 unlike(log_since($node, $offset), qr/consistent recovery state reached/, '... so it is not consistent');
 unlike(log_since($node, $offset), qr/rewound and following/, '... and its rewind is not over');
 
