@@ -84,6 +84,17 @@ log_is_at_rest(const QuorumNode *node)
 	return node->facts.phase == QUORUM_PHASE_STANDBY;
 }
 
+/*
+ * Y8: who is left out holds nothing that an election has to meet, but may hold what was never
+ * acknowledged.  A candidate with another set may count this node as one that is in.
+ */
+static bool
+leaves_comparison(const QuorumNode *node, QuorumSetId set_id)
+{
+	return !quorum_members_is_in(&node->hard.members, node->hard.node_id) &&
+		quorum_set_id_compare(set_id, node->hard.members.id) == 0;
+}
+
 /* E3 without the once-per-term part. */
 static QuorumVerdict
 verdict_on(const QuorumNode *node, QuorumNodeId candidate, QuorumWalPos position,
@@ -101,7 +112,8 @@ verdict_on(const QuorumNode *node, QuorumNodeId candidate, QuorumWalPos position
 		return QUORUM_REFUSED_MEMBERS;
 	if (quorum_promise_active(node))
 		return QUORUM_REFUSED_PROMISE;
-	if (quorum_walpos_compare(position, node->facts.position) < 0)
+	if (quorum_walpos_compare(position, node->facts.position) < 0 &&
+		!leaves_comparison(node, set_id))
 		return QUORUM_REFUSED_BEHIND;
 	return QUORUM_GRANTED;
 }

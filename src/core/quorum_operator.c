@@ -9,6 +9,9 @@
 
 #include "quorum_internal.h"
 
+static const char too_few_whole[] =
+"too many of the members that stay are being rewound or copied: wait until they have caught up";
+
 static const char *
 refuse_add(const QuorumNode *node, const QuorumAdmin *admin)
 {
@@ -103,6 +106,36 @@ is_needed_witness(const QuorumMemberSet *set, int index)
 		quorum_members_left_out(set) >= quorum_members_witness_count(set);
 }
 
+/* Voters of the set that are here, and do not recover (S8). */
+static int
+whole_voters(const QuorumNode *node, const QuorumMemberSet *set)
+{
+	int			count = 0;
+
+	for (int i = 0; i < node->hard.members.count; i++)
+	{
+		QuorumNodeId id = node->hard.members.members[i].id;
+		const QuorumPeer *peer = &node->peers[i];
+		bool		here = peer->heard_at != 0 &&
+			node->now.mono - peer->heard_at < node->config.lease_us;
+
+		if (quorum_members_votes(set, id) &&
+			(id == node->hard.node_id || (here && !peer->recovering)))
+			count++;
+	}
+	return count;
+}
+
+/* Were this leader lost after it, nobody could be elected until others have recovered (W1). */
+static bool
+leaves_too_few_whole(const QuorumNode *node, const QuorumMemberSet *next)
+{
+	const QuorumMemberSet *set = &node->hard.members;
+
+	return whole_voters(node, next) < quorum_members_majority(next) &&
+		whole_voters(node, set) >= quorum_members_majority(set);
+}
+
 /* The set without one member; a voter goes by way of the joint rule (M3). */
 static void
 remove_member(QuorumNode *node, const QuorumAdmin *admin, int index)
@@ -124,7 +157,10 @@ remove_member(QuorumNode *node, const QuorumAdmin *admin, int index)
 	for (int i = index; i + 1 < next->count; i++)
 		next->members[i] = next->members[i + 1];
 	next->count--;
-	quorum_change_start(node);
+	if (leaves_too_few_whole(node, next))
+		quorum_outcome_failed(node, admin->request_id, too_few_whole);
+	else
+		quorum_change_start(node);
 }
 
 static const char *
@@ -171,7 +207,10 @@ change_kind(QuorumNode *node, QuorumUpdate *update, const QuorumAdmin *admin, in
 		next.members[index].kind = QUORUM_LEARNER;
 		next.members[index].left_out = false;
 		node->change.next = next;
-		quorum_change_start(node);
+		if (leaves_too_few_whole(node, &next))
+			quorum_outcome_failed(node, admin->request_id, too_few_whole);
+		else
+			quorum_change_start(node);
 	}
 }
 

@@ -363,6 +363,36 @@ kinds(void)
 			   "a witness stays while a member is left out");
 }
 
+/* W1: three voters that are here, of which one recovers, and one more that may be away. */
+static void
+who_is_whole_stays(void)
+{
+	QuorumMessage ack;
+	QuorumAdmin admin;
+
+	lead();
+	ack = test_from(&host, 3, QUORUM_MSG_HEARTBEAT_ACK, host.node.hard.term);
+	ack.sent_at = host.now.boot;
+	ack.recovering = true;
+	(void) test_message(&host, &ack);
+	test_claim(refused(request(QUORUM_ADMIN_REMOVE_MEMBER, "n2"), "until they have caught up"),
+			   "who is whole is not removed while the rest recovers (W1)");
+	admin = request(QUORUM_ADMIN_CHANGE_KIND, "n2");
+	admin.kind = QUORUM_LEARNER;
+	test_claim(refused(admin, "until they have caught up"), "nor loses its vote");
+	test_claim(ask(request(QUORUM_ADMIN_REMOVE_MEMBER, "n3")) == NULL, "who recovers may go");
+
+	lead();
+	ack = test_from(&host, 3, QUORUM_MSG_HEARTBEAT_ACK, host.node.hard.term);
+	ack.sent_at = host.now.boot;
+	ack.recovering = true;
+	wait_us(LEASE * 9 / 10);
+	(void) test_message(&host, &ack);
+	host.node.peers[1].heard_at = host.now.mono - 2 * LEASE;
+	test_claim(ask(request(QUORUM_ADMIN_REMOVE_MEMBER, "n2")) == NULL,
+			   "nor does it matter who is away");
+}
+
 static void
 addresses(void)
 {
@@ -424,6 +454,7 @@ main(void)
 	force();
 	force_waits_for_promises();
 	kinds();
+	who_is_whole_stays();
 	addresses();
 	witnesses();
 	return test_done();

@@ -87,6 +87,35 @@ left_out(void)
 	test_claim(host.node.role == QUORUM_ROLE_FOLLOWER, "but does not stand (Y1)");
 }
 
+/* Another one asks, with a log shorter than that of this node. */
+static QuorumVerdict
+answer_to_shorter(QuorumNodeId from, uint64_t set_version)
+{
+	QuorumMessage request = test_from(&host, from, QUORUM_MSG_VOTE_REQUEST, 2);
+	const QuorumMessage *reply;
+
+	request.position.lsn--;
+	request.set_id.version += set_version;
+	(void) test_message(&host, &request);
+	reply = test_sent(&host, QUORUM_MSG_VOTE_REPLY);
+	return reply == NULL ? QUORUM_REFUSED_NOT_READY : reply->verdict;
+}
+
+/* Y8 */
+static void
+left_out_with_more(void)
+{
+	two_and_a_witness(1);
+	test_claim(answer_to_shorter(2, 0) == QUORUM_GRANTED,
+			   "who is left out does not hold up those that are in with a longer log (Y8)");
+	test_claim(host.disk.vote == 2, "and that vote is durable, too");
+	two_and_a_witness(1);
+	test_claim(answer_to_shorter(2, 1) == QUORUM_REFUSED_BEHIND,
+			   "but for a newer set, which may count it as in, it compares");
+	two_and_a_witness(0);
+	test_claim(answer_to_shorter(2, 0) == QUORUM_REFUSED_BEHIND, "as whoever is in does (E3)");
+}
+
 static void
 reply_to_round(QuorumNodeId from, QuorumMessageType type, QuorumTerm term)
 {
@@ -279,6 +308,7 @@ main(void)
 {
 	witness_votes();
 	left_out();
+	left_out_with_more();
 	winning();
 	going_on();
 	unheard_of_set();

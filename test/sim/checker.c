@@ -80,13 +80,19 @@ sim_check_persist(Sim *sim, SimNode *node, const QuorumHardState *hard)
 				 node->id, hard->term, disk.vote, hard->vote);
 }
 
-/* A5: the position the voter compared covers all its acks. */
+/*
+ * A5: the position the voter compared covers all its acks.  Who is left out compares nothing
+ * (Y8): that it was counted for no holder is checked when somebody wins (Y3).
+ */
 static void
-check_grant(Sim *sim, const SimNode *node, const QuorumMessage *message)
+check_grant(Sim *sim, const SimNode *node, const QuorumHardState *disk,
+			const QuorumMessage *message)
 {
 	const QuorumWalPos *claim = &sim->oracle.claim[message->term][message->to - 1];
 	const QuorumWalPos *acked = &sim->oracle.acked_top[node->index];
 
+	if (!quorum_members_is_in(&disk->members, node->id))
+		return;
 	if (claim->tli < acked->tli || (claim->tli == acked->tli && claim->lsn < acked->lsn))
 		sim_fail(sim, SIM_SAFETY,
 				"S2: node %u acknowledged %u/%llX and votes for node %u, whose log ends "
@@ -119,7 +125,7 @@ sim_check_send(Sim *sim, SimNode *node, const QuorumMessage *message)
 					 node->id, message->term);
 	}
 	if (grants)
-		check_grant(sim, node, message);
+		check_grant(sim, node, &disk, message);
 	else
 		sim->oracle.claim[message->term][node->index] = message->position;
 	if (message->term > sim->oracle.granted[node->index])

@@ -14,13 +14,36 @@ sim_liveness_bound(const SimOptions *options)
 		2 * SIM_SECOND;
 }
 
+/*
+ * A limit shorter than a server takes to boot, be rewound and boot again makes a leader resign
+ * each time commits wait for such a server: an operator mends that, by a reload.
+ */
+static void
+lengthen_promotions(Sim *sim)
+{
+	SimOptions *options = &sim->options;
+	SimTime		needed = 2 * options->boot.max + options->rewind.max +
+		options->promote.max + 2 * options->lease;
+
+	if (options->promotion_limit >= needed)
+		return;
+	options->promotion_limit = needed;
+	for (int i = 0; i < options->nodes; i++)
+	{
+		sim->nodes[i].config.promotion_limit_us = needed;
+		sim->nodes[i].core.config.promotion_limit_us = needed;
+	}
+}
+
 /* Everything that can be repaired is repaired; no more faults. */
 void
 sim_heal(Sim *sim)
 {
 	SimOptions *options = &sim->options;
-	SimTime		bound = sim_liveness_bound(options);
+	SimTime		bound;
 
+	lengthen_promotions(sim);
+	bound = sim_liveness_bound(options);
 	if (sim->operator.paused_until > sim->now)
 		bound += sim->operator.paused_until - sim->now;
 	sim_trace(sim, NULL, "healed");
