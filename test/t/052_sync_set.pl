@@ -2,7 +2,9 @@
 #
 # Under load a voter comes and goes.  No commit stands still for longer than 1.5 s because of
 # that; and sessions from before the change and from after it need what the set in force
-# needs, neither more nor less.
+# needs, neither more nor less.  Until those that vote by a set have stored it, that is what the
+# set before needed, too (M4); and a set that makes commits need somebody else is in force only
+# when that one holds everything (M3).
 
 use strict;
 use warnings;
@@ -16,7 +18,8 @@ use Test::More;
 my $stall_limit_ms = 1500;
 my $rounds = 3;
 
-my $cluster = QuorumCluster->new('set', nodes => 3);
+# Long enough a lease for members that say nothing for a moment.
+my $cluster = QuorumCluster->new('set', nodes => 3, lease => 2000);
 my $leader = $cluster->leader;
 
 $leader->safe_psql('postgres', 'CREATE TABLE t (id int, client int)');
@@ -97,11 +100,23 @@ is($cluster->ask($leader, 'SELECT count(*) FROM t WHERE id = 2'), '0', '... and 
 kill 'CONT', $receiver{n3};
 ok($sessions[$_]->finished(20) && $sessions[$_]->error eq '', "two are ($_)") for 0 .. $#sessions;
 
-# One of those that stand still leaves: what waited needs one follower from then on.
+# One of those that stand still leaves: what waited needs one follower from then on.  It has what
+# waits, but nobody knows of the new set while the workers of all three say nothing.
 kill 'STOP', $receiver{n3};
 $_->send('INSERT INTO t VALUES (3, 0)') for @sessions;
 ok(!$sessions[0]->finished(0.5), 'again one is not enough');
-$leader->safe_psql('postgres', q{SELECT quorum.remove_member('n4')});
+my $caller = $cluster->session($leader);
+$caller->ask('SELECT 1');
+my @workers = map { $cluster->ask($_, 'SELECT worker_pid FROM quorum.status') } $cluster->followers;
+$cluster->wait_until('the leader knows what n2 holds', sub {
+	return ($cluster->ask($leader, "SELECT flush_lsn >= pg_current_wal_flush_lsn() FROM quorum.members WHERE name = 'n2'") // '') eq 't';
+});
+kill 'STOP', @workers;
+$caller->send(q{SELECT quorum.remove_member('n4')});
+my $released = $sessions[0]->finished(0.7);
+kill 'CONT', @workers;
+ok(!$released, 'a set that nobody else has stored releases no commit');
+ok($caller->finished(20) && $caller->error eq '', 'when they have stored it the member has left');
 ok($sessions[$_]->finished($stall_limit_ms / 1000) && $sessions[$_]->error eq '',
 	"with the set of three the follower that has it is enough, at once ($_)") for 0 .. $#sessions;
 set_is(1, 2);
@@ -109,6 +124,18 @@ for my $number (0 .. $#sessions)
 {
 	ok(defined $sessions[$number]->ask('INSERT INTO t VALUES (4, 0)'), "three voters: one follower is enough ($number)");
 }
+
+# The one that has everything shall leave: commits would need the one that receives nothing.
+$caller->send(q{SELECT quorum.remove_member('n2')});
+$cluster->wait_until('the rule of both sets, or an answer', sub {
+	return ($cluster->ask($leader, 'SHOW synchronous_standby_names') // '') =~ /^ANY 1 \([^,]*\)$/ || $caller->finished(0);
+});
+$sessions[0]->send('INSERT INTO t VALUES (5, 0)');
+ok(!$sessions[0]->finished(0.5), 'while the set changes a commit needs what the next one needs');
+$caller->finished(20);
+like($caller->error, qr/do not hold all WAL in time/, 'a set whose members do not hold everything is not put in force');
+is($cluster->ask($leader, q{SELECT string_agg(name, ' ' ORDER BY name) FROM quorum.members WHERE kind = 'voter'}), 'n1 n2 n3', '... nobody has left');
+ok($sessions[0]->finished(20) && $sessions[0]->error eq '', '... and commits need what they needed');
 kill 'CONT', @receiver{qw(n3 n4)};
 
 done_testing();

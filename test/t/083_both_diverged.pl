@@ -13,7 +13,7 @@ use lib "$FindBin::RealBin/../perl";
 use QuorumCluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
+use Time::HiRes qw(time);
 
 my $cluster = QuorumCluster->new('both_diverged', nodes => 3);
 my $n1 = $cluster->leader;
@@ -76,6 +76,8 @@ $cluster->wait_until('its timeline', sub {
 	return ($cluster->ask($elected, 'SELECT NOT pg_is_in_recovery()', timeout => 5) // '') eq 't'
 	  || PostgreSQL::Test::Utils::slurp_file($elected->logfile) =~ /promoted to timeline/;
 });
+my $until = time() + $cluster->lease / 1000;
+$cluster->wait_until('a gate that opens too early', sub { time() > $until || grep { role($_) =~ / open / } @followers });
 my $common = received($c);
 is(scalar(grep { role($_) =~ / open / } @followers), 0, 'nobody streams from the elected node: its gate is shut');
 my $session = $open{ $elected->{quorum_name} };
