@@ -2,28 +2,26 @@
  * stream.c
  *	  Keeps a member's walreceiver on the accepted leader's log.
  *
- * libpqwalreceiver exports a table of functions, and the walreceiver reaches the
- * network through that table only.  The postmaster replaces it by a copy with our
- * wrappers, so that the rules below hold whatever primary_conninfo says.
+ * libpqwalreceiver exports a table of functions, and the walreceiver reaches the network through
+ * it only.  The postmaster replaces it by a copy with our wrappers, so that the rules below hold.
  *
- * Not here: who the leader is (the core), what the position of this node is
- * (facts.c), the deletion of histories that lead nowhere (restart.c).
+ * Not here: who the leader is (the core), what the position of this node is (facts.c), the
+ * deletion of histories that lead nowhere (restart.c), where a stream begins (stream_gap.c).
  *
  * Rules:
  * S2	no ack leaves for a term below the fence.  log_end first, then a barrier,
  *		then the fence is read, then the reply is sent: a voter that raises the
  *		fence either stops the ack or finds it in log_end.
- * S3	an ack has real positions only while the stream's timeline is the accepted
- *		term, and only behind the check of the leader's history (V1).  A fenced
- *		stream is cut, not zeroed: zeroes would make the old leader's shutdown
- *		wait (V16).
+ * S3	an ack has real positions only while the stream's timeline is the accepted term, and
+ *		only behind the check of the leader's history (V1).  A fenced stream is cut, not
+ *		zeroed: zeroes would make the old leader's shutdown wait (V16).
  * A4	no ack without fsync (walsync.c).
  * W4	no ack before recovery of rewound or copied data is consistent.
  * R5	the first connect since boot says that the local log has been read.
  *
- * A walreceiver that must go leaves by proc_exit(0).  The startup process notices at
- * once, reads what had been flushed and asks for the next one, which waits in
- * connect for a leader; so the wait for a leader is never a retry interval.
+ * A walreceiver that must go leaves by proc_exit(0).  The startup process notices at once, reads
+ * what had been flushed and asks for the next one, which waits in connect for a leader; so the
+ * wait for a leader is never a retry interval.
  */
 #include "postgres.h"
 
@@ -48,6 +46,7 @@
 #include "rewind.h"
 #include "slots.h"
 #include "stream.h"
+#include "stream_gap.h"
 #include "timeline.h"
 #include "walsync.h"
 
@@ -249,6 +248,7 @@ stream_startstreaming(WalReceiverConn *conn, const WalRcvStreamOptions *options)
 	own = *options;
 	own.slotname = slotname;
 	stream.tli = options->proto.physical.startpointTLI;
+	own.startpoint = pgq_stream_gap_start(&stream.history, stream.tli, options->startpoint);
 
 	for (int i = 0; failed; i++)
 	{
@@ -268,9 +268,8 @@ stream_startstreaming(WalReceiverConn *conn, const WalRcvStreamOptions *options)
 	SpinLockRelease(&pgq_shared->stream_mutex);
 
 	/*
-	 * The leader's gate waits for the first record of its timeline to reach our disk,
-	 * in a file that does not exist yet.  Filling it with zeroes first would be the
-	 * longest part of a failover.
+	 * The leader's gate waits for the first record of its timeline to reach our disk, in a file
+	 * that does not exist yet.  Filling it with zeroes would be the longest part of a failover.
 	 */
 	if (stream.tli == stream.term && wal_init_zero)
 	{
@@ -309,6 +308,7 @@ stream_send(WalReceiverConn *conn, const char *buffer, int nbytes)
 	memcpy(reply, buffer, nbytes);
 	memcpy(&flush, reply + REPLY_FLUSH_OFFSET, sizeof(flush));
 	flush = pg_ntoh64(flush);
+	pgq_stream_gap_check(flush);
 
 	if (stream.tli == stream.term && pgq_walsync_durable() && pgq_rewind_consistent() &&
 		pg_atomic_read_u64(&pgq_shared->fence_term) == stream.term)

@@ -1,0 +1,75 @@
+/*
+ * stream_gap.c
+ *	  In the walreceiver: a stream must not begin behind WAL that is not here.
+ *
+ * The log of a node may end in a record that goes on in the next segment and of which the rest
+ * was lost with its leader.  The next leader's timeline begins where that record did, in an
+ * earlier segment.  Recovery, which has read the beginning from the old timeline, asks the new one
+ * for the segment that comes next nevertheless.  As long as the leader's log has not got there the
+ * stream is refused, in a new term for ever, since its gate waits for that stream; and once it has,
+ * the segments between would be acknowledged and not be here, until recovery sees that
+ * the record does not go on and begins with it anew.
+ *
+ * So the stream begins where the record does.  Recovery looks at files again only when it boots:
+ * the server restarts in place as soon as there is something to read.
+ *
+ * Rules: P5, V4.
+ */
+#include "postgres.h"
+
+#include <sys/stat.h>
+
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "access/xlogrecovery.h"
+#include "storage/ipc.h"
+#include "utils/timestamp.h"
+
+#include "shmem.h"
+#include "stream_gap.h"
+
+static XLogRecPtr gap_from = InvalidXLogRecPtr; /* invalid = there is none */
+
+static bool read_at_boot(TimeLineID tli, XLogRecPtr lsn);
+
+XLogRecPtr
+pgq_stream_gap_start(const PgqHistory *history, TimeLineID tli, XLogRecPtr start)
+{
+	XLogRecPtr	replayed = GetXLogReplayRecPtr(NULL);
+
+	gap_from = InvalidXLogRecPtr;
+	if (replayed == InvalidXLogRecPtr || replayed >= start)
+		return start;			/* recovery has not begun, or reads the segment it asks for */
+
+	for (int i = 0; i < history->count; i++)
+	{
+		if (history->parts[i].tli == tli && replayed <= history->parts[i].begin &&
+			!read_at_boot(tli, replayed))
+			gap_from = replayed;
+	}
+	return gap_from == InvalidXLogRecPtr ? start :
+		replayed - XLogSegmentOffset(replayed, wal_segment_size);
+}
+
+void
+pgq_stream_gap_check(XLogRecPtr flush)
+{
+	if (gap_from == InvalidXLogRecPtr || flush <= gap_from)
+		return;
+	pgq_request_restart(PGQ_RESTART_IMMEDIATE,
+						"its log ended within a record that the log of the leader has not got");
+	proc_exit(0);
+}
+
+/* Then the record that recovery has begun may be one of that timeline. */
+static bool
+read_at_boot(TimeLineID tli, XLogRecPtr lsn)
+{
+	char		path[MAXPGPATH];
+	XLogSegNo	segment;
+	struct stat st;
+
+	XLByteToSeg(lsn, segment, wal_segment_size);
+	XLogFilePath(path, tli, segment, wal_segment_size);
+	return stat(path, &st) == 0 && st.st_mtime < timestamptz_to_time_t(PgStartTime);
+}
