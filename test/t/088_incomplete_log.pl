@@ -45,11 +45,11 @@ sub wait_for_replay
 	});
 }
 
-# WAL of many small records that change no page.
+# WAL of many small records that change no page; 64 bytes each.
 sub write_much
 {
-	my ($node) = @_;
-	return $cluster->ask($node, q{SELECT count(pg_logical_emit_message(false, 'test', 'x')) FROM generate_series(1, 900000)},
+	my ($node, $count) = @_;
+	return $cluster->ask($node, "SELECT count(pg_logical_emit_message(false, 'test', 'x')) FROM generate_series(1, $count)",
 		timeout => 60);
 }
 
@@ -57,7 +57,7 @@ sub write_much
 sub nobody_is_elected
 {
 	my @nodes = @_;
-	my $until = time() + 4 * $cluster->lease / 1000;
+	my $until = time() + 3 * $cluster->lease / 1000;
 	my $elected = '';
 
 	while ($elected eq '' && time() < $until)
@@ -85,28 +85,32 @@ sub startup_process
 	return;
 }
 
-# Boot a node and stop its startup process behind this segment: a step, a look, a step.
-sub start_and_stop_behind
+# Boot a node, and pause replay behind this segment: a step, a look, a step.  Who is stopped may
+# hold a lock that everybody wants, who pauses holds none.
+sub start_and_pause_behind
 {
 	my ($node, $segment) = @_;
 	my ($pid, $reads);
 
 	PostgreSQL::Test::Utils::system_or_bail('pg_ctl', '-W', '-s', '-D', $node->data_dir, '-l', $node->logfile, 'start');
 	$cluster->wait_until('its startup process', sub { return ($pid) = startup_process($node) });
-	$cluster->wait_until("WAL behind segment $segment", sub {
+	$cluster->wait_until("a pause behind segment $segment", sub {
 		for (1 .. 20)
 		{
 			kill 'STOP', $pid;
 			(undef, $reads) = startup_process($node);
-			return 1 if $reads > $segment;
+			my $paused = $reads > $segment && defined $cluster->ask($node, 'SELECT pg_wal_replay_pause()', timeout => 2);
 			kill 'CONT', $pid;
+			return 1 if $paused;
 			usleep(500);
 		}
 		return 0;
 	});
 	$node->{dead} = 0;
 	$node->_update_pid(1);
-	return $pid;
+	$cluster->wait_until('the pause', sub {
+		return ($cluster->ask($node, 'SELECT pg_get_wal_replay_pause_state()') // '') eq 'paused';
+	});
 }
 
 my ($reader, $other) = $cluster->followers;
@@ -116,7 +120,7 @@ $leader->safe_psql('postgres', 'CHECKPOINT');
 wait_for_replay($reader);
 $cluster->ask($reader, 'CHECKPOINT');
 my $segment = hex substr($cluster->ask($leader, 'SELECT pg_walfile_name(pg_current_wal_lsn())'), 16);
-is(write_much($leader), 900000, 'WAL that all have');
+is(write_much($leader, 900000), 900000, 'WAL that all have');
 my $all_have = $cluster->ask($leader, 'SELECT pg_current_wal_insert_lsn()');
 ok(defined $cluster->ask($leader, 'INSERT INTO t VALUES (1)'), '... and a commit');
 wait_for_replay($_) for $reader, $other;
@@ -129,14 +133,13 @@ $cluster->kill_all($reader);
 $cluster->kill_all($leader);
 
 my $offset = $cluster->log_size($reader);
-my $startup = start_and_stop_behind($reader, $segment);
-$cluster->wait_until('answers of the node that reads', sub { status($reader, 'role') ne '' });
+start_and_pause_behind($reader, $segment);
 is($cluster->ask($reader, "SELECT pg_last_wal_replay_lsn() < '$all_have'"), 't', 'it boots, and has much of its log left to read');
 is(nobody_is_elected($reader, $other), '', 'who has not read its log helps nobody to lead');
 is(status($reader, 'phase'), 'starting', '... it says that it starts');
 like(status($reader, 'reason'), qr/has not yet read all of its WAL/, '... and why it does not stand');
 unlike(log_since($reader, $offset), qr/voted for|candidate in term/, '... it has neither voted nor stood');
-kill 'CONT', $startup;
+$cluster->ask($reader, 'SELECT pg_wal_replay_resume()');
 is($cluster->wait_for_leader, $reader, 'when it has read its log it is elected, for it is the longest one');
 is($cluster->ask($reader, 'SELECT string_agg(id::text, $$ $$ ORDER BY id) FROM t'), '1 2', 'both commits are there');
 $cluster->start($leader);
@@ -154,7 +157,7 @@ sub state_of { return join ' ', (stat($_[0]->data_dir . '/pg_quorum/state'))[ 1,
 wait_for_replay($restored);
 $cluster->kill_all($away);
 my $state = state_of($restored);
-is(write_much($leader), 900000, 'WAL that one does not have');
+is(write_much($leader, 400000), 400000, 'WAL that one does not have');
 ok(defined $cluster->ask($leader, 'INSERT INTO t VALUES (3)'), '... and a commit');
 wait_for_replay($restored);
 $cluster->wait_until('how far its log went is on disk', sub { state_of($restored) ne $state });
