@@ -8,6 +8,7 @@
 
 #include "../core/quorum_members.h"
 #include "state.h"
+#include "transport_log.h"
 
 static QuorumMessage refusal;	/* to be sent when the leader is connected; type 0 = none */
 static PgqIdentity after_refusal;
@@ -19,6 +20,34 @@ pgq_new_uuid(uint8 *uuid)
 		return false;
 	uuid[0] |= 1;				/* zero means "not yet joined" */
 	return true;
+}
+
+/*
+ * M8: nobody may have been able to tell a member that it was removed.  An invitation can: its
+ * set is stored by a majority, or its leader would not send it, and an id that has left such a
+ * set never comes back.  A set that is not newer is of a leader that has been replaced.
+ */
+bool
+pgq_invitation_concerns(const QuorumMessage *invite, bool running, QuorumHardState *hard)
+{
+	char		why[QUORUM_REASON_SIZE];
+	PgqMembership membership = pgq_state_read(hard, why);
+	bool		named;
+
+	if (membership != PGQ_MEMBER)
+	{
+		memset(hard, 0, sizeof(*hard));
+		return membership != PGQ_STATE_UNREADABLE && !running;
+	}
+	named = quorum_members_find(&invite->members, hard->node_id) >= 0;
+	if (!named && quorum_set_id_compare(invite->members.id, hard->members.id) > 0)
+		return true;
+	pgq_log(PGQ_LOG_INVITATION, "node %u invites node %u, and finds this node, %u: %s",
+			invite->from, invite->node_id, hard->node_id,
+			named ? "it is a member already" : "it knows a newer member set");
+	if (named)
+		pgq_transport_decline(invite->node_id);
+	return false;
 }
 
 const char *

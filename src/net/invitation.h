@@ -3,12 +3,19 @@
  *	  What a guest does with an invitation, be it a server or a witness.
  *
  * An invitation comes from the leader, on an authenticated connection, to a node that is
- * no member.  Whether the guest is fit to join is for the host to say.
+ * no member any more, or not yet.  Whether the guest is fit to join is for the host to say.
  */
 #ifndef PGQ_INVITATION_H
 #define PGQ_INVITATION_H
 
 #include "transport.h"
+
+/*
+ * Is it for this node at all?  If not, nothing here may change.  hard: what this node has
+ * promised, for pgq_invitation_accept; running: it takes part.
+ */
+extern bool pgq_invitation_concerns(const QuorumMessage *invite, bool running,
+									QuorumHardState *hard);
 
 /*
  * Why this invitation is not for a node of this name and kind; NULL when it is.  buffer

@@ -27,7 +27,7 @@ static void
 lose(PgqLink *link)
 {
 	QuorumNodeId peer = link->who.node_id;
-	bool		was_up = link->phase == PGQ_LINK_UP;
+	bool		was_up = link->phase == PGQ_LINK_UP && !pgq_is_invitation(link);
 
 	pgq_link_close(link);
 	if (was_up && peer != QUORUM_NO_NODE)
@@ -46,7 +46,10 @@ lose_outgoing(PgqPeer *peer, uint64 now)
 
 /* ---- authenticated connections ------------------------------------------ */
 
-/* Only one connection per node: its newer one tells that it has given up the older. */
+/*
+ * Only one connection per node: its newer one tells that it has given up the older.  But
+ * whoever looks for another node here, too, goes on talking to us.
+ */
 static void
 lose_older_links(PgqLink *link, bool restarted, uint64 now)
 {
@@ -57,7 +60,8 @@ lose_older_links(PgqLink *link, bool restarted, uint64 now)
 	{
 		PgqLink    *other = &pgq_transport->in[i];
 
-		if (other != link && other->phase == PGQ_LINK_UP && other->who.node_id == id)
+		if (other != link && other->phase == PGQ_LINK_UP && other->who.node_id == id &&
+			(other->target == link->target || other->who.boot_nonce != link->who.boot_nonce))
 			lose(other);
 	}
 	peer = pgq_peer_find(id);
@@ -109,9 +113,7 @@ outgoing_is_up(PgqPeer *peer, uint64 now)
 static bool
 is_message_for_us(const PgqLink *link, const QuorumMessage *message)
 {
-	if (!pgq_transport->identity.member)
-		return message->type == QUORUM_MSG_INVITE;
-	if (link->target != pgq_transport->identity.node_id)
+	if (!pgq_transport->identity.member || pgq_is_invitation(link))
 		return message->type == QUORUM_MSG_INVITE;
 	return link->who.member || message->type == QUORUM_MSG_INVITE_REPLY;
 }
@@ -443,10 +445,16 @@ pgq_transport_flush(void)
 }
 
 void
-pgq_transport_be_guest(void)
+pgq_transport_decline(QuorumNodeId invited)
 {
-	if (pgq_transport != NULL)
-		pgq_transport->guest = true;
+	pgq_transport->declined = invited;
+	for (int i = 0; i < PGQ_MAX_INCOMING; i++)
+	{
+		PgqLink    *link = &pgq_transport->in[i];
+
+		if (link->phase == PGQ_LINK_UP && link->target == invited)
+			pgq_link_close(link);
+	}
 }
 
 void

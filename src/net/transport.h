@@ -58,9 +58,10 @@ extern void pgq_transport_set_members(const PgqIdentity *identity, const QuorumM
 extern void pgq_transport_send(const QuorumMessage *message);
 
 /*
- * This member was removed: from now on an INVITE of its cluster, under a new id, comes in.
+ * This member is not the node that was invited under this id: whoever looks for that one here
+ * is told so from now on.
  */
-extern void pgq_transport_be_guest(void);
+extern void pgq_transport_decline(QuorumNodeId invited);
 
 /* Write out what is queued as far as the sockets take it, now (used before exit). */
 extern void pgq_transport_flush(void);

@@ -50,7 +50,7 @@ send_welcome(PgqLink *link, PgqVerdict verdict, uint64 now)
 	PgqWelcome	welcome = {.verdict = verdict,.who = pgq_transport->identity};
 	uint8	   *bytes = pgq_link_reserve(link, PGQ_WELCOME_SIZE);
 
-	/* Whoever is invited again is a guest like any other. */
+	/* Whoever is invited again is a guest like any other; so is who may turn out to be. */
 	if (verdict == PGQ_VERDICT_ACCEPTED && link->target != welcome.who.node_id)
 		welcome.who.member = false;
 	if (bytes == NULL ||

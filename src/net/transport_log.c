@@ -12,6 +12,7 @@ static const char *const kind_names[PGQ_LOG_KINDS] = {
 	"authentication failed",
 	"malformed data",
 	"identity refused",
+	"invitation for another node",
 	"peer does not read",
 	"handshake timed out",
 	"too many connections",

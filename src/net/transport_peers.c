@@ -86,18 +86,28 @@ pgq_judge_hello(const PgqIdentity *who, QuorumNodeId target)
 		PGQ_VERDICT_ACCEPTED : PGQ_VERDICT_NO_MEMBER;
 }
 
-/* The cluster that this node was removed from knows it under a new id. */
+/*
+ * A member of our cluster wants to find a server that shall join, and finds us, who are one.
+ * We may have been removed, and nobody could tell: its invitation says so (invitation.c).
+ */
 bool
 pgq_is_invited_again(const PgqHello *hello)
 {
 	const PgqIdentity *self = &pgq_transport->identity;
 	const PgqIdentity *who = &hello->who;
 
-	return pgq_transport->guest && hello->invite && who->member && self->member &&
-		hello->target != self->node_id && who->node_id != self->node_id &&
-		who->node_id != QUORUM_NO_NODE &&
-		memcmp(who->cluster_id, self->cluster_id, QUORUM_UUID_SIZE) == 0 &&
-		who->system_identifier == self->system_identifier;
+	return hello->invite && who->member && self->member &&
+		hello->target != self->node_id && hello->target != pgq_transport->declined &&
+		who->node_id != self->node_id && who->node_id != QUORUM_NO_NODE &&
+		judge_member(who) == PGQ_VERDICT_ACCEPTED;
+}
+
+/* An incoming connection that is for another node than this member: it may bring an INVITE. */
+bool
+pgq_is_invitation(const PgqLink *link)
+{
+	return link->sock.kind == PGQ_SOCKET_IN && pgq_transport->identity.member &&
+		link->target != pgq_transport->identity.node_id;
 }
 
 /* Is this the node we wanted to reach? */

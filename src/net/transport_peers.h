@@ -64,7 +64,7 @@ typedef struct PgqTransport
 	bool		started;
 	bool		called;			/* a handler was called: the caller's deadline may be old */
 	PgqIdentity identity;
-	bool		guest;			/* a member that was removed: the cluster may invite it again */
+	QuorumNodeId declined;		/* the id of an invitation that was not for this member */
 	PgqTransportHandler handler;
 	PgqSecrets	secrets;
 	PgqSocket	listener[PGQ_MAX_LISTENERS];
@@ -82,6 +82,7 @@ extern PgqPeer *pgq_peer_find(QuorumNodeId id);
 extern void pgq_peers_update(const QuorumMemberSet *members, uint64 now);
 extern bool pgq_is_zero_uuid(const uint8 *uuid);
 extern bool pgq_is_invited_again(const PgqHello *hello);
+extern bool pgq_is_invitation(const PgqLink *link);
 extern PgqVerdict pgq_judge_hello(const PgqIdentity *who, QuorumNodeId target);
 extern PgqVerdict pgq_judge_welcome(const PgqPeer *peer, const PgqIdentity *who);
 extern const char *pgq_verdict_text(PgqVerdict verdict);

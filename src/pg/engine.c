@@ -308,8 +308,6 @@ driver_note(void *arg, const QuorumNote *note)
 {
 	(void) arg;
 	pgq_history_note(note, &node.hard.members);
-	if (note->type == QUORUM_NOTE_MEMBER_REMOVED && note->peer == node.hard.node_id)
-		pgq_transport_be_guest();
 	return true;
 }
 

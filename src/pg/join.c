@@ -20,9 +20,7 @@
 #include "join.h"
 #include "restart.h"
 #include "state.h"
-
-#include "../core/quorum_members.h"
-
+#include "transport_log.h"
 
 static uint64 request_id;		/* the request at work; 0 = none */
 static PgqRequestType request_type;
@@ -249,20 +247,25 @@ pgq_join_invited(const QuorumMessage *invite)
 	static QuorumHardState hard;
 	static bool accepted;
 	char		buffer[QUORUM_REASON_SIZE];
-	char		unused[QUORUM_REASON_SIZE];
-	const char *why = refuse_invitation(invite, buffer);
-	bool		again = pgq_engine_running();
+	const char *why;
+	bool		again;
 
-	if (accepted)
+	if (accepted || !pgq_invitation_concerns(invite, pgq_engine_running(), &hard))
 		return;
 
+	/* Who led when it was removed becomes a standby first. */
+	if (pgq_engine_running() && !RecoveryInProgress())
+	{
+		pgq_log(PGQ_LOG_INVITATION, "invited as node %u, when this server is a standby",
+				invite->node_id);
+		return;
+	}
+
 	/* A member that was removed has ended before it is another one. */
-	if (again)
+	if (pgq_engine_running())
 		pgq_engine_closing(QUORUM_CLOSING_SHUTDOWN);
-	if (pgq_state_read(&hard, unused) != PGQ_MEMBER)
-		memset(&hard, 0, sizeof(hard));
-	else if (why == NULL && quorum_set_id_compare(invite->members.id, hard.members.id) <= 0)
-		why = "it knows a newer member set";
+	again = hard.node_id != QUORUM_NO_NODE;
+	why = refuse_invitation(invite, buffer);
 	if (why != NULL)
 	{
 		refuse(invite, why);

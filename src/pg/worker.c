@@ -170,7 +170,6 @@ on_disowned(QuorumNodeId peer)
 
 	snprintf(text, sizeof(text), "node %u says that this node was removed from the cluster", peer);
 	pgq_engine_notice(text);
-	pgq_transport_be_guest();
 }
 
 static void

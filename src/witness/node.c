@@ -101,8 +101,6 @@ driver_note(void *arg, const QuorumNote *note)
 	(void) arg;
 	pgq_story_tell(&story, note, &node.hard.members);
 	pgq_say("quorum: %s", story.text);
-	if (note->type == QUORUM_NOTE_MEMBER_REMOVED && note->peer == node.hard.node_id)
-		pgq_transport_be_guest();
 	return true;
 }
 
@@ -201,18 +199,14 @@ on_invited(const QuorumMessage *invite)
 {
 	static QuorumHardState hard;
 	char		buffer[QUORUM_REASON_SIZE];
-	const char *flaw = pgq_invitation_flaw(invite, settings.name, true, buffer);
+	const char *flaw;
 	PgqIdentity nobody;
 
-	memset(&hard, 0, sizeof(hard));
+	if (!pgq_invitation_concerns(invite, running, &hard))
+		return;
 	if (running)
-	{
 		leave();
-		hard = node.hard;		/* what that one promised holds */
-		if (flaw == NULL &&
-			quorum_set_id_compare(invite->members.id, hard.members.id) <= 0)
-			flaw = "it knows a newer member set";
-	}
+	flaw = pgq_invitation_flaw(invite, settings.name, true, buffer);
 	if (flaw == NULL && !pgq_invitation_accept(invite, &hard))
 		flaw = "its state file could not be written";
 	if (flaw != NULL)
@@ -282,7 +276,6 @@ on_disowned(QuorumNodeId peer)
 {
 	static QuorumNodeId said;
 
-	pgq_transport_be_guest();
 	if (said == peer)
 		return;
 	said = peer;

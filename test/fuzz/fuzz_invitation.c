@@ -12,12 +12,37 @@
 #include "fuzz.h"
 #include "samples.h"
 #include "state.h"
+#include "transport_log.h"
 
 static QuorumHardState stored;
+static QuorumHardState member;	/* what the guest is so far */
 static bool is_stored;
 static bool is_sent;
+static bool is_declined;
 
 /* ---- what invitation.c calls ------------------------------------------------ */
+
+PgqMembership
+pgq_state_read(QuorumHardState *hard, char *why)
+{
+	*why = '\0';
+	*hard = member;
+	return member.node_id != QUORUM_NO_NODE ? PGQ_MEMBER : PGQ_NO_MEMBER;
+}
+
+bool
+pgq_log_due(PgqLogKind kind)
+{
+	(void) kind;
+	return true;
+}
+
+void
+pgq_transport_decline(QuorumNodeId invited)
+{
+	(void) invited;
+	is_declined = true;
+}
 
 bool
 pgq_state_write(const QuorumHardState *hard)
@@ -58,6 +83,31 @@ pgq_transport_flush(void)
 }
 
 /* ---- the target ------------------------------------------------------------- */
+
+/* Node 2 or 5, with an older set or the same one: only who was removed is concerned. */
+static void
+concern(const QuorumMessage *invite)
+{
+	static QuorumHardState hard;
+	QuorumSetId id = invite->members.id;
+
+	memset(&member, 0, sizeof(member));
+	fuzz_require(pgq_invitation_concerns(invite, false, &hard));
+	for (member.node_id = 2; member.node_id <= 5; member.node_id += 3)
+	{
+		bool		named = quorum_members_find(&invite->members, member.node_id) >= 0;
+
+		member.members.id = id;
+		is_declined = false;
+		fuzz_require(!pgq_invitation_concerns(invite, true, &hard));
+		fuzz_require(is_declined == named);
+		if (id.version == 0)
+			continue;
+		member.members.id.version = id.version - 1;
+		fuzz_require(pgq_invitation_concerns(invite, true, &hard) == !named);
+		fuzz_require(hard.node_id == member.node_id);
+	}
+}
 
 static void
 accept(const QuorumMessage *invite)
@@ -102,6 +152,7 @@ fuzz_one(const uint8_t *bytes, size_t size)
 	if (bytes[1] < invite.members.count)
 		name = invite.members.members[bytes[1]].name;
 
+	concern(&invite);
 	buffer = malloc(QUORUM_REASON_SIZE);
 	flaw = pgq_invitation_flaw(&invite, name, witness, buffer);
 	if (flaw == NULL)

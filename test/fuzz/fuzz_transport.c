@@ -72,7 +72,7 @@ on_message(const QuorumMessage *message)
 	fuzz_require(channel->proved);
 	fuzz_require(channel->good_frames > 0);
 	fuzz_require(message->from == channel->id);
-	fuzz_require(member_now || message->type == QUORUM_MSG_INVITE);
+	fuzz_require((member_now && message->to == SELF) || message->type == QUORUM_MSG_INVITE);
 	channel->good_frames--;
 	delivered++;
 	check_set(&message->members);
@@ -358,7 +358,7 @@ act(Play *play)
 			network.room = (size_t) next(play, 2);
 			break;
 		case 8:
-			pgq_transport_be_guest();
+			pgq_transport_decline((QuorumNodeId) next(play, 1));
 			break;
 		case 9:
 			member_now = !member_now;
@@ -425,7 +425,7 @@ begin(void)
 	network.room = BYTES_MAX;
 	delivered = connections = 0;
 	member_now = self.member = true;
-	pgq_transport->guest = false;
+	pgq_transport->declined = QUORUM_NO_NODE;
 	for (int i = 0; i < PGQ_MAX_INCOMING; i++)
 		pgq_link_close(&pgq_transport->in[i]);
 	for (int i = 0; i < QUORUM_MAX_NODES; i++)
@@ -510,8 +510,8 @@ fuzz_seed(int number, uint8_t *bytes)
 	static const uint8 ours[] = {0x06, 90, 0x30, 0x32, 0x33, 1, 0, 0, 0, 2, 1};
 	/* this node is no member: invited by node 2 to be its node 1 */
 	static const uint8 guest[] = {0x09, 0x00, 0x02, 3, 0, SELF, 0, 2, 1};
-	/* this node was removed: node 2 wants it back as its node 9 */
-	static const uint8 again[] = {0x08, 0x00, 0x02, 3, 0, 9, 0, 2, 1};
+	/* this node may have been removed: node 2 wants it back as its node 9 */
+	static const uint8 again[] = {0x00, 0x02, 3, 0, 9, 0, 2, 1};
 	size_t		used;
 
 	if (number > QUORUM_MSG_INVITE_REPLY + 3)
@@ -538,17 +538,24 @@ fuzz_seed(int number, uint8_t *bytes)
 size_t
 fuzz_refused(int number, uint8_t *bytes)
 {
-	static const uint8 hellos[][9] = {
-		{0x08, 0x00, 0x02, 3, 0, 9, 0, 0, 1},	/* invited again, by node 0 */
-		{0x0f, 0x00, 0x02, 1, 3, SELF, 0, 2, 1},	/* a secret that this node does not have */
-		{0x0f, 0x00, 0x02, 1, 0, 3, 0, 2, 1},	/* looks for another node */
-		{0x0f, 0x00, 0x02, 1, 0, SELF, 1, 2, 1},	/* of another cluster */
-		{0x0f, 0x00, 0x02, 1, 0, SELF, 2, 2, 1},	/* of another system */
-		{0x0f, 0x00, 0x02, 1, 0, SELF, 3, 2, 1},	/* of another incarnation */
+	static const uint8 hellos[][10] = {
+		{0x0f, 0x0f, 0x00, 0x02, 3, 0, 9, 0, 0, 1}, /* invited again, by node 0 */
+		{0x0f, 0x0f, 0x00, 0x02, 3, 0, 9, 1, 2, 1}, /* ... by another cluster */
+		{0x0f, 0x0f, 0x00, 0x02, 3, 0, 9, 2, 2, 1}, /* ... by another system */
+		{0x0f, 0x0f, 0x00, 0x02, 3, 0, 9, 3, 2, 1}, /* ... by another incarnation */
+		{0x08, 9, 0x00, 0x02, 3, 0, 9, 0, 2, 1},	/* ... and that was declined */
+		{0x0f, 0x0f, 0x00, 0x02, 1, 3, SELF, 0, 2, 1},	/* a secret that this node does not have */
+		{0x0f, 0x0f, 0x00, 0x02, 1, 0, 3, 0, 2, 1}, /* looks for another node */
+		{0x0f, 0x0f, 0x00, 0x02, 1, 0, SELF, 1, 2, 1},	/* of another cluster */
+		{0x0f, 0x0f, 0x00, 0x02, 1, 0, SELF, 2, 2, 1},	/* of another system */
+		{0x0f, 0x0f, 0x00, 0x02, 1, 0, SELF, 3, 2, 1},	/* of another incarnation */
 	};
+	Route		route = to_self;
 
 	if (number >= (int) lengthof(hellos))
 		return 0;
+	if (number < 5)
+		route = (Route) {number == 0 ? QUORUM_NO_NODE : 2, 9};
 	return put_frame(bytes, put(bytes, 0, hellos[number], sizeof(hellos[number])),
-					 QUORUM_MSG_INVITE, number == 0 ? (Route) {QUORUM_NO_NODE, 9} : to_self, false);
+					 QUORUM_MSG_INVITE, route, false);
 }

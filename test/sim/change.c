@@ -73,7 +73,7 @@ sim_invited(Sim *sim, SimNode *node, const SimBytes *bytes)
 		return;
 	}
 	memset(&hard, 0, sizeof(hard));
-	if (node->returns_from != QUORUM_NO_NODE && !sim_returns(sim, node, &hard))
+	if (node->returns_from != QUORUM_NO_NODE && !sim_returns(sim, node, &invite, &hard))
 		return;
 	memcpy(hard.cluster_id, invite.cluster_id, sizeof(hard.cluster_id));
 	hard.system_identifier = invite.system_identifier;

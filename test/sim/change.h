@@ -21,7 +21,8 @@ extern SimTime sim_calm_bound(const SimOptions *options);
 
 /* returns.c: who was removed is invited again */
 extern SimNode *sim_removed_server(Sim *sim, bool witness);
-extern bool sim_returns(Sim *sim, SimNode *node, QuorumHardState *hard);
+extern bool sim_returns(Sim *sim, SimNode *node, const QuorumMessage *invite,
+						QuorumHardState *hard);
 
 /* sets.c: the oracle on member sets */
 extern void sim_check_set(Sim *sim, SimNode *node, const QuorumView *view);

@@ -4,20 +4,22 @@
  *
  * A node of the model is an id; the server that had the earlier one moves into it, with
  * disk, log and clock.  What it said under that id binds it still, so the oracle moves
- * what it remembers, too.  The rules are those of src/net/invitation.c.
+ * what it remembers, too.  The rules are those of src/net/invitation.c; it need not know
+ * that it was removed.
  */
 #include <string.h>
 
+#include "quorum_members.h"
 #include "sim.h"
 
 static bool
 answers(const Sim *sim, const SimNode *server)
 {
-	return server->worker && !server->retired && server->core.removed &&
+	return server->worker && !server->retired && server->phase != QUORUM_PHASE_PRIMARY &&
 		!sim_frozen(sim, server) && sim->now >= server->busy_until;
 }
 
-/* Somebody who was removed, knows it and runs; NULL = nobody. */
+/* Somebody who was removed, and runs; NULL = nobody. */
 SimNode *
 sim_removed_server(Sim *sim, bool witness)
 {
@@ -60,16 +62,26 @@ move_memory(SimOracle *oracle, const SimNode *node, const SimNode *before,
 	oracle->vote[hard->term][node->index] = oracle->vote[hard->term][before->index];
 }
 
+/* Does the invitation prove to this member that it was removed? */
+static bool
+concerns(const QuorumMessage *invite, const QuorumHardState *hard)
+{
+	return quorum_members_find(&invite->members, hard->node_id) < 0 &&
+		quorum_set_id_compare(invite->members.id, hard->members.id) > 0;
+}
+
 /* False: nobody is there to answer.  Else hard is what its disk said, and it is this node now. */
 bool
-sim_returns(Sim *sim, SimNode *node, QuorumHardState *hard)
+sim_returns(Sim *sim, SimNode *node, const QuorumMessage *invite, QuorumHardState *hard)
 {
 	SimNode    *before = &sim->nodes[node->returns_from - 1];
 
 	if (!answers(sim, before))
 		return false;
-	sim_trace(sim, before, "is invited again, as node %u", node->id);
 	sim_disk_read(sim, before, hard);
+	if (!concerns(invite, hard))
+		return false;
+	sim_trace(sim, before, "is invited again, as node %u", node->id);
 	before->retired = true;
 	sim_node_dies(sim, before, false);
 	move_disk(node, before);
