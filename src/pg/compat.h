@@ -244,6 +244,14 @@ pgq_slot_revalidate(const char *name)
 #define PGQ_WALRCV_IDENTIFY_ARGS()	conn, primary_tli
 #endif
 
+/* 19 says why there is none. */
+#if PG_VERSION_NUM >= 190000
+#define pgq_find_next_record(reader, lsn, error)	XLogFindNextRecord((reader), (lsn), (error))
+#else
+#define pgq_find_next_record(reader, lsn, error) \
+	((void) (error), XLogFindNextRecord((reader), (lsn)))
+#endif
+
 /* 16: one look-up function instead of the array of all settings. */
 static inline struct config_generic *
 pgq_find_setting(const char *name)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "access/xlogrecovery.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
@@ -23,6 +24,7 @@
 #include "compat.h"
 #include "promote.h"
 #include "timeline.h"
+#include "walcopy.h"
 #include "walfiles.h"
 
 /* The signal is sent again when the promotion has not happened by then. */
@@ -39,6 +41,7 @@ static bool log_level_check(PgqLogLevel *newval, void **extra, GucSource source)
 static void guard_log_hook(ErrorData *edata);
 static void guard_check(TimeLineID tli);
 static TimeLineID announced_timeline(const char *message);
+static bool prepare_log(void);
 static bool prepare_timeline(QuorumTerm term, char *why);
 static bool signal_promotion(char *why);
 
@@ -83,8 +86,13 @@ pgq_promote(QuorumTerm term, char *why)
 		return true;
 
 	/* once promotion is under way the history file of our own term may be there */
-	if (signalled_term != term && !prepare_timeline(term, why))
-		return false;
+	if (signalled_term != term)
+	{
+		if (!prepare_log())
+			return true;
+		if (!prepare_timeline(term, why))
+			return false;
+	}
 	SetRecoveryPause(false);
 	if (!signal_promotion(why))
 		return false;
@@ -132,6 +140,34 @@ TimeLineID
 pgq_newest_timeline(void)
 {
 	return pgq_walfiles_newest(false);
+}
+
+/*
+ * A promotion reads the last record again, from the newest timeline that has its segment: that
+ * may be no more than the begin of a copy.  And the newest timeline becomes a part of the next
+ * one's history, with or without bytes (P6).  False: not yet, a walreceiver may be writing.
+ */
+static bool
+prepare_log(void)
+{
+	TimeLineID	tli = 0;
+	TimeLineID	redo_tli;
+	XLogRecPtr	redo;
+	bool		connected;
+
+	(void) GetXLogReplayRecPtr(&tli);
+	if (tli == pgq_walfiles_newest(true))
+		return true;
+
+	SpinLockAcquire(&pgq_shared->stream_mutex);
+	connected = pgq_shared->stream.connected;
+	SpinLockRelease(&pgq_shared->stream_mutex);
+	if (connected)
+		return false;
+
+	GetOldestRestartPoint(&redo, &redo_tli);
+	pgq_walcopy_finish(redo);
+	return true;
 }
 
 static bool

@@ -9,7 +9,7 @@
  * sockets and their files are gone, then restart_in_place runs, and only if it
  * returns is the lock file removed: nobody else can take the data directory between.
  *
- * Rules: V7 / R19 (a member boots as a standby), R16, S9, S10.
+ * Rules: V7 / R19 (a member boots as a standby), R16, P6, S9, S10.
  */
 #include "postgres.h"
 
@@ -31,6 +31,7 @@
 #include "notify.h"
 #include "relaunch.h"
 #include "restart.h"
+#include "walcopy.h"
 #include "walfiles.h"
 
 /* More restarts in place than this within the window: something is wrong for good. */
@@ -356,12 +357,15 @@ boot_as_standby(void)
 				 errhint("The data directory must be writable.")));
 }
 
+/* A history that goes because of its segment leaves another one for recovery to aim at. */
 static void
 clean_timelines(void)
 {
 	bool		crc_ok;
 	ControlFileData *control = get_controlfile(DataDir, &crc_ok);
 	TimeLineID	log_tli = control->checkPointCopy.ThisTimeLineID;
+	XLogRecPtr	redo = control->checkPointCopy.redo;
+	TimeLineID	newest;
 
 	if (control->minRecoveryPoint != InvalidXLogRecPtr)
 		log_tli = Max(log_tli, control->minRecoveryPointTLI);
@@ -369,7 +373,12 @@ clean_timelines(void)
 	if (!crc_ok)
 		return;
 
-	pgq_walfiles_clean(log_tli);
+	do
+	{
+		newest = pgq_walfiles_newest(true);
+		pgq_walcopy_clean(redo);
+		pgq_walfiles_clean(log_tli);
+	} while (pgq_walfiles_newest(true) != newest);
 	(void) pgq_walfiles_fill(pgq_walfiles_newest(true) - 1);
 }
 

@@ -1,0 +1,292 @@
+/*
+ * walcopy.c
+ *	  Sees to the copy of an older timeline's bytes that a timeline's first segment begins with.
+ *
+ * A walreceiver that changes to a timeline writes its first segment from the start: what the
+ * same segment of the timeline before holds, then the timeline's own bytes.  Recovery reads a
+ * segment from the newest timeline that has it.  So until the copy is as long as what it is
+ * copied from it hides WAL that this node has acknowledged.
+ *
+ * At a boot the last checkpoint may be hidden: nothing can be replayed before a leader sends
+ * the rest, and the node does not vote before it has.  Both files are read as recovery would,
+ * from its redo position on; when the copy ends first, and is a copy as far as it goes, nothing
+ * is lost with it, and it is removed.
+ *
+ * In a promotion the last record may be hidden, and the startup process ends in a PANIC.  There
+ * the timeline stays in the history as one without bytes, and whoever follows is sent the end
+ * of the one before from this copy (walsender.c): so it is finished, or made.
+ *
+ * The first runs in the postmaster, the second in the worker: no ERROR leaves this file.
+ *
+ * Rules: P6, S9 (whatever cannot be read, or is no copy, stays where it is).
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "access/xlogreader.h"
+#include "storage/fd.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "timeline.h"
+#include "walcopy.h"
+#include "walfiles.h"
+
+/* What recovery would read of a segment if this part of the history had its newest file. */
+typedef struct Candidate
+{
+	const PgqHistory *history;
+	int			part;
+	XLogSegNo	segno;
+	XLogRecPtr	begin;			/* what recovery would read of it */
+	XLogRecPtr	end;
+	int			fd;
+	XLogSegNo	open_segno;
+} Candidate;
+
+static bool copy_of(const PgqHistory *history, int part, XLogRecPtr redo, Candidate *copy,
+					Candidate *source);
+static void judge_copy(const PgqHistory *history, int part, XLogRecPtr redo);
+static bool has_segment(const PgqHistory *history, int part, XLogSegNo segno);
+static int	open_segment(const PgqHistory *history, int part, XLogSegNo segno);
+static bool find_end(Candidate *candidate, XLogRecPtr redo, XLogRecPtr limit);
+static void read_records(Candidate *candidate, XLogRecPtr redo, XLogRecPtr limit);
+static int	read_page(XLogReaderState *reader, XLogRecPtr page, int wanted, XLogRecPtr record,
+					  char *buffer);
+static bool same_bytes(const Candidate *a, const Candidate *b, XLogRecPtr from, XLogRecPtr to);
+
+/* The oldest first: a copy that was taken away is not what a later one is compared with. */
+void
+pgq_walcopy_clean(XLogRecPtr redo)
+{
+	PgqHistory	history = {0};
+
+	if (redo != InvalidXLogRecPtr && pgq_history_load(&history, pgq_walfiles_newest(true)))
+	{
+		for (int i = 1; i < history.count; i++)
+			judge_copy(&history, i, redo);
+	}
+	free(history.parts);
+}
+
+void
+pgq_walcopy_finish(XLogRecPtr redo)
+{
+	PgqHistory	history = {0};
+	XLogRecPtr	end;
+	Candidate	copy;
+	Candidate	source;
+
+	if (redo != InvalidXLogRecPtr && pgq_history_load(&history, pgq_walfiles_newest(true)))
+	{
+		end = history.parts[history.count - 1].begin;
+		for (int i = 1; i < history.count; i++)
+		{
+			if (history.parts[i].begin == end && copy_of(&history, i, redo, &copy, &source) &&
+				find_end(&copy, redo, end) && copy.end < end &&
+				find_end(&source, redo, end) && source.end >= end &&
+				pgq_walfiles_copy_segment(history.parts[source.part].tli, history.parts[i].tli,
+										  end))
+				ereport(LOG,
+						(errmsg("quorum: finished the copy of timeline %u that timeline %u begins with",
+								history.parts[source.part].tli, history.parts[i].tli)));
+		}
+	}
+	free(history.parts);
+}
+
+/*
+ * The copy that a part of the history begins with, and what it is a copy of.  False when there is
+ * nothing to copy: recovery begins behind the fork, or the timeline with a segment.
+ */
+static bool
+copy_of(const PgqHistory *history, int part, XLogRecPtr redo, Candidate *copy, Candidate *source)
+{
+	XLogRecPtr	fork = history->parts[part].begin;
+
+	if (fork <= redo || XLogSegmentOffset(fork, wal_segment_size) == 0)
+		return false;
+
+	memset(copy, 0, sizeof(*copy));
+	copy->history = history;
+	copy->part = part;
+	copy->fd = -1;
+	XLByteToSeg(fork, copy->segno, wal_segment_size);
+	*source = *copy;
+	do
+		source->part--;
+	while (source->part >= 0 && !has_segment(history, source->part, source->segno));
+	return source->part >= 0;
+}
+
+static void
+judge_copy(const PgqHistory *history, int part, XLogRecPtr redo)
+{
+	XLogRecPtr	fork = history->parts[part].begin;
+	Candidate	copy;
+	Candidate	source;
+
+	if (!copy_of(history, part, redo, &copy, &source) || !has_segment(history, part, copy.segno) ||
+		!find_end(&copy, redo, fork) || copy.end >= fork ||
+		!find_end(&source, redo, fork) || source.end <= copy.end)
+		return;
+
+	if (!same_bytes(&copy, &source, copy.begin, copy.end))
+		ereport(LOG,
+				(errmsg("quorum: timelines %u and %u differ before %X/%X, where they should be one",
+						history->parts[part].tli, history->parts[source.part].tli,
+						LSN_FORMAT_ARGS(copy.end))));
+	else if (pgq_walfiles_remove_segment(history->parts[part].tli, copy.segno))
+		ereport(LOG,
+				(errmsg("quorum: removed a segment of timeline %u: its copy of timeline %u was not finished",
+						history->parts[part].tli, history->parts[source.part].tli),
+				 errdetail("Nothing behind %X/%X can be read of it, and what it was copied from ends at %X/%X.",
+						   LSN_FORMAT_ARGS(copy.end), LSN_FORMAT_ARGS(source.end))));
+}
+
+static bool
+has_segment(const PgqHistory *history, int part, XLogSegNo segno)
+{
+	char		path[MAXPGPATH];
+
+	XLogFilePath(path, history->parts[part].tli, segno, wal_segment_size);
+	return access(path, F_OK) == 0;
+}
+
+/* The file of the newest timeline up to this part that may have the segment, as recovery does. */
+static int
+open_segment(const PgqHistory *history, int part, XLogSegNo segno)
+{
+	for (; part >= 0; part--)
+	{
+		char		path[MAXPGPATH];
+		XLogSegNo	first;
+		int			fd;
+
+		XLByteToSeg(history->parts[part].begin, first, wal_segment_size);
+		if (first > segno)
+			continue;
+		XLogFilePath(path, history->parts[part].tli, segno, wal_segment_size);
+		fd = BasicOpenFile(path, O_RDONLY | PG_BINARY);
+		if (fd >= 0 || errno != ENOENT)
+			return fd;
+	}
+	return -1;
+}
+
+/* False when memory ran out. */
+static bool
+find_end(Candidate *candidate, XLogRecPtr redo, XLogRecPtr limit)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext volatile own = NULL;
+	volatile bool found = false;
+
+	PG_TRY();
+	{
+		own = AllocSetContextCreate(caller, "pg_quorum copy of a segment", ALLOCSET_DEFAULT_SIZES);
+		MemoryContextSwitchTo(own);
+		read_records(candidate, redo, limit);
+		found = true;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+		ereport(LOG, (errmsg("quorum: out of memory while reading WAL")));
+	}
+	PG_END_TRY();
+
+	MemoryContextSwitchTo(caller);
+	if (own != NULL)
+		MemoryContextDelete(own);
+	if (candidate->fd >= 0)
+		close(candidate->fd);
+	candidate->fd = -1;
+	return found;
+}
+
+/*
+ * A segment may begin within a record.  What is to be judged lies behind redo, and recovery
+ * needs the segment that redo is in: so unless redo is in this one, the one before is here.
+ */
+static void
+read_records(Candidate *candidate, XLogRecPtr redo, XLogRecPtr limit)
+{
+	XLogReaderState *reader;
+	XLogRecPtr	start;
+	XLogRecPtr	from = redo;
+	char	   *error;
+
+	XLogSegNoOffsetToRecPtr(candidate->segno, 0, wal_segment_size, start);
+	candidate->begin = candidate->end = Max(start, redo);
+	reader = XLogReaderAllocate(wal_segment_size, NULL,
+								XL_ROUTINE(.page_read = read_page), candidate);
+	if (reader == NULL)
+		elog(ERROR, "out of memory");
+
+	if (redo + wal_segment_size < start)
+		from = pgq_find_next_record(reader, start - wal_segment_size, &error);
+	if (from != InvalidXLogRecPtr)
+	{
+		XLogBeginRead(reader, from);
+		while (candidate->end < limit && XLogReadRecord(reader, &error) != NULL)
+			candidate->end = Max(candidate->end, reader->EndRecPtr);
+	}
+	XLogReaderFree(reader);
+}
+
+static int
+read_page(XLogReaderState *reader, XLogRecPtr page, int wanted, XLogRecPtr record, char *buffer)
+{
+	Candidate  *candidate = reader->private_data;
+	XLogSegNo	segno;
+
+	(void) wanted;
+	(void) record;
+	XLByteToSeg(page, segno, wal_segment_size);
+	if (segno > candidate->segno)
+		return XLREAD_FAIL;
+	if (candidate->fd < 0 || candidate->open_segno != segno)
+	{
+		if (candidate->fd >= 0)
+			close(candidate->fd);
+		candidate->fd = open_segment(candidate->history, candidate->part, segno);
+		candidate->open_segno = segno;
+	}
+	if (candidate->fd < 0 ||
+		pread(candidate->fd, buffer, XLOG_BLCKSZ,
+			  XLogSegmentOffset(page, wal_segment_size)) != XLOG_BLCKSZ)
+		return XLREAD_FAIL;
+	return XLOG_BLCKSZ;
+}
+
+static bool
+same_bytes(const Candidate *a, const Candidate *b, XLogRecPtr from, XLogRecPtr to)
+{
+	int			fd_a = open_segment(a->history, a->part, a->segno);
+	int			fd_b = open_segment(b->history, b->part, b->segno);
+	bool		same = fd_a >= 0 && fd_b >= 0;
+
+	while (same && from < to)
+	{
+		char		bytes_a[XLOG_BLCKSZ];
+		char		bytes_b[XLOG_BLCKSZ];
+		size_t		length = Min(to - from, XLOG_BLCKSZ);
+		off_t		offset = XLogSegmentOffset(from, wal_segment_size);
+
+		same = pread(fd_a, bytes_a, length, offset) == (ssize_t) length &&
+			pread(fd_b, bytes_b, length, offset) == (ssize_t) length &&
+			memcmp(bytes_a, bytes_b, length) == 0;
+		from += length;
+	}
+	if (fd_a >= 0)
+		close(fd_a);
+	if (fd_b >= 0)
+		close(fd_b);
+	return same;
+}
