@@ -78,6 +78,14 @@ check_ack_floor(QuorumNode *node)
 		}
 	}
 
+	/* R13: the server starts anew, and the log that it finds then is compared with this. */
+	if (node->facts.log_damaged &&
+		quorum_walpos_compare(node->facts.position, node->hard.ack_floor) > 0)
+	{
+		node->hard.ack_floor = node->facts.position;
+		node->hard_dirty = true;
+	}
+
 	/*
 	 * R14: whole again when it holds all that the quorum of the current term can hold:
 	 * commits are acknowledged by walsenders, ahead of what heartbeats tell, but never

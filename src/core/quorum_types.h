@@ -259,6 +259,7 @@ typedef struct QuorumFacts
 	bool		promotion_failed;	/* the promotion of this term cannot succeed any more */
 	bool		sync_ready;		/* synchronous_standby_names is in force as published */
 	bool		wal_held;		/* as the fence wants it: the log does not grow beyond position */
+	bool		log_damaged;	/* R13: recovery ended before position, it cannot read on */
 } QuorumFacts;
 
 typedef enum QuorumClosing

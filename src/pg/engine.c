@@ -438,7 +438,11 @@ drive(void)
 	if (!running)
 		return;
 	if (quorum_drive(&node, &event, &scratch, &ops, NULL))
+	{
+		if (node.facts.log_damaged)
+			pg_atomic_write_u32(&pgq_shared->log_damage_kept, 1);
 		return;
+	}
 
 	/* R1: a promise that may not be on disk is not made; the next worker begins with what is. */
 	running = false;

@@ -77,6 +77,7 @@ pgq_facts_read(QuorumFacts *facts)
 		facts->stream_term = report.acking_term;
 		facts->stream_flush = report.acked_flush;
 	}
+	facts->log_damaged = pg_atomic_read_u32(&pgq_shared->log_damaged) != 0;
 	facts->diverged = report.diverged && report.diverged_term == facts->fence_term;
 
 	facts->newest_tli = facts_newest_timeline(facts, &report);

@@ -6,8 +6,8 @@
  * The startup process picks the timeline by itself, "newest history file + 1"; the
  * placeholders make that the elected term, the guard stops it when it is not.
  *
- * Rules: S4, R15 (placeholders right before the signal), R17, R20 / V8 (guard), V18
- * (bounded gap), H34 (a paused replay goes on).
+ * Rules: S4, R13 (logend.c), R15 (placeholders right before the signal), R17, R20 / V8
+ * (guard), V18 (bounded gap), H34 (a paused replay goes on).
  */
 #include "postgres.h"
 
@@ -22,6 +22,7 @@
 #include "utils/elog.h"
 
 #include "compat.h"
+#include "logend.h"
 #include "promote.h"
 #include "timeline.h"
 #include "walcopy.h"
@@ -252,21 +253,27 @@ static void
 guard_check(TimeLineID tli)
 {
 	bool		again;
+	bool		elected;
 
 	if (pgq_shared == NULL ||
 		(pgq_shared->boot_membership == PGQ_NO_MEMBER && !pgq_is_member()))
 		return;
-	if (pgq_is_member() && tli != 0 &&
+	elected = pgq_is_member() && tli != 0 &&
 		pg_atomic_read_u64(&pgq_shared->elected_term) == tli &&
-		pg_atomic_read_u64(&pgq_shared->fence_term) == tli)
+		pg_atomic_read_u64(&pgq_shared->fence_term) == tli;
+	if (elected && pgq_logend_reached())
 		return;
+	if (elected)
+		pgq_logend_keep();
 
 	/* a recovery that ends in a promotion by itself would only do it again */
 	again = access(STANDBY_SIGNAL_FILE, F_OK) != 0;
 	if (!again)
 		pg_atomic_write_u32(&pgq_shared->restart_mode, PGQ_RESTART_IMMEDIATE);
 	ereport(LOG,
-			(errmsg("quorum: promotion to timeline %u stopped: this node was not elected in term %u",
+			(elected ?
+			 errmsg("quorum: promotion to timeline %u stopped: the log is damaged", tli) :
+			 errmsg("quorum: promotion to timeline %u stopped: this node was not elected in term %u",
 					tli, tli),
 			 again ? errdetail("The server stops.") :
 			 errdetail("The server restarts in place as a standby."),

@@ -158,6 +158,8 @@ shmem_fill(PgqShared *shared)
 		pg_atomic_init_u64(&shared->incarnations[i].owner, 0);
 	pg_atomic_init_u32(&shared->unsynced, enableFsync ? 0 : 1);
 	pg_atomic_init_u32(&shared->local_wal_read, 0);
+	pg_atomic_init_u32(&shared->log_damaged, 0);
+	pg_atomic_init_u32(&shared->log_damage_kept, 0);
 	pg_atomic_init_u32(&shared->restart_mode, PGQ_RESTART_NONE);
 	pg_atomic_init_u32(&shared->restart_signals, 0);
 	pg_atomic_init_u64(&shared->forget_above, 0);

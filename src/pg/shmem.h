@@ -146,6 +146,8 @@ typedef struct PgqShared
 	/* startup process and walreceiver -> worker */
 	pg_atomic_uint32 unsynced;	/* A4: WAL was written while fsync was off */
 	pg_atomic_uint32 local_wal_read;	/* R5: first connect since boot has happened */
+	pg_atomic_uint32 log_damaged;	/* R13: recovery ended before what was acknowledged */
+	pg_atomic_uint32 log_damage_kept;	/* worker -> startup process: that is durable */
 	pg_atomic_uint32 restart_mode;	/* PgqRestartMode, read by the postmaster when it exits */
 	pg_atomic_uint32 restart_signals;	/* shutdown signals sent by pgq_request_restart */
 	pg_atomic_uint64 forget_above;	/* R16: at the restart in place delete history and WAL files of

@@ -48,6 +48,20 @@ losses(void)
 	test_claim(!host.view.electable, "it does not stand");
 }
 
+/* R13 */
+static void
+damage(void)
+{
+	boots_with(2000);
+	host.facts.position.lsn = 3000;
+	(void) test_facts(&host);
+	test_claim(host.node.hard.ack_floor.lsn == 2000, "what is acknowledged is not written down each time");
+	host.facts.log_damaged = true;
+	(void) test_facts(&host);
+	test_claim(host.disk.ack_floor.lsn == 3000 && !host.disk.recovering,
+			   "what was acknowledged and cannot be read is, before the server starts anew (R13)");
+}
+
 static void
 returns(void)
 {
@@ -115,6 +129,7 @@ int
 main(void)
 {
 	losses();
+	damage();
 	returns();
 	not_begun();
 	return test_done();
