@@ -5,7 +5,8 @@
  * On a leader the lease says so, as long as clocks run; a host that was paused as a whole
  * does not see that they stood still (V15, R30).  `quorum` asks a majority after the last
  * row was read.  On a follower `committed` waits until the quorum holds all that was
- * replayed when the read ended (H3): what it saw no failover takes back.
+ * replayed when the read ended (H3): what it saw no failover takes back.  The record that is
+ * being applied counts: a commit is visible before that is over.
  */
 #include "postgres.h"
 
@@ -89,7 +90,7 @@ pgq_read_level_confirm(bool (*may_serve) (void))
 	bool		standby = RecoveryInProgress();
 	uint64		since = pgq_now_boot();
 	uint64		deadline = pgq_now_mono() + (uint64) read_timeout * 1000;
-	XLogRecPtr	seen = standby ? GetXLogReplayRecPtr(NULL) : InvalidXLogRecPtr;
+	XLogRecPtr	seen = standby ? GetCurrentReplayRecPtr(NULL) : InvalidXLogRecPtr;
 
 	ConditionVariablePrepareToSleep(&pgq_shared->read_confirmed);
 	for (;;)
