@@ -13,19 +13,18 @@
  */
 #include "postgres.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "access/xlogreader.h"
 #include "access/xlogrecovery.h"
-#include "storage/fd.h"
 #include "storage/pmsignal.h"
 
 #include "logend.h"
 #include "shmem.h"
 #include "timeline.h"
+#include "walread.h"
 
 #define KEEP_STEP_US	10000
 #define KEEP_STEPS		1000	/* 10 s */
@@ -43,7 +42,6 @@ typedef struct Tail
 static bool is_incomplete_record(Tail *tail, XLogRecPtr from);
 static int	read_page(XLogReaderState *reader, XLogRecPtr page, int wanted, XLogRecPtr record,
 					  char *buffer);
-static int	open_segment(const PgqHistory *history, XLogSegNo segno);
 
 bool
 pgq_logend_reached(void)
@@ -135,32 +133,11 @@ read_page(XLogReaderState *reader, XLogRecPtr page, int wanted, XLogRecPtr recor
 	{
 		if (tail->fd >= 0)
 			close(tail->fd);
-		tail->fd = open_segment(&tail->history, segno);
+		tail->fd = pgq_walread_open(&tail->history, tail->history.count - 1, segno);
 		tail->segno = segno;
 	}
 	if (tail->fd < 0 ||
 		pread(tail->fd, buffer, length, XLogSegmentOffset(page, wal_segment_size)) != length)
 		return XLREAD_FAIL;
 	return length;
-}
-
-/* The file of the newest timeline that may have the segment, as recovery does. */
-static int
-open_segment(const PgqHistory *history, XLogSegNo segno)
-{
-	for (int i = history->count - 1; i >= 0; i--)
-	{
-		char		path[MAXPGPATH];
-		XLogSegNo	first;
-		int			fd;
-
-		XLByteToSeg(history->parts[i].begin, first, wal_segment_size);
-		if (first > segno)
-			continue;
-		XLogFilePath(path, history->parts[i].tli, segno, wal_segment_size);
-		fd = BasicOpenFile(path, O_RDONLY | PG_BINARY);
-		if (fd >= 0 || errno != ENOENT)
-			return fd;
-	}
-	return -1;
 }

@@ -22,19 +22,18 @@
  */
 #include "postgres.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "access/xlogreader.h"
-#include "storage/fd.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
 #include "timeline.h"
 #include "walcopy.h"
 #include "walfiles.h"
+#include "walread.h"
 
 /* What recovery would read of a segment if this part of the history had its newest file. */
 typedef struct Candidate
@@ -52,7 +51,6 @@ static bool copy_of(const PgqHistory *history, int part, XLogRecPtr redo, Candid
 					Candidate *source);
 static void judge_copy(const PgqHistory *history, int part, XLogRecPtr redo);
 static bool has_segment(const PgqHistory *history, int part, XLogSegNo segno);
-static int	open_segment(const PgqHistory *history, int part, XLogSegNo segno);
 static bool find_end(Candidate *candidate, XLogRecPtr redo, XLogRecPtr limit);
 static void read_records(Candidate *candidate, XLogRecPtr redo, XLogRecPtr limit);
 static int	read_page(XLogReaderState *reader, XLogRecPtr page, int wanted, XLogRecPtr record,
@@ -157,27 +155,6 @@ has_segment(const PgqHistory *history, int part, XLogSegNo segno)
 	return access(path, F_OK) == 0;
 }
 
-/* The file of the newest timeline up to this part that may have the segment, as recovery does. */
-static int
-open_segment(const PgqHistory *history, int part, XLogSegNo segno)
-{
-	for (; part >= 0; part--)
-	{
-		char		path[MAXPGPATH];
-		XLogSegNo	first;
-		int			fd;
-
-		XLByteToSeg(history->parts[part].begin, first, wal_segment_size);
-		if (first > segno)
-			continue;
-		XLogFilePath(path, history->parts[part].tli, segno, wal_segment_size);
-		fd = BasicOpenFile(path, O_RDONLY | PG_BINARY);
-		if (fd >= 0 || errno != ENOENT)
-			return fd;
-	}
-	return -1;
-}
-
 /* False when memory ran out. */
 static bool
 find_end(Candidate *candidate, XLogRecPtr redo, XLogRecPtr limit)
@@ -255,7 +232,7 @@ read_page(XLogReaderState *reader, XLogRecPtr page, int wanted, XLogRecPtr recor
 	{
 		if (candidate->fd >= 0)
 			close(candidate->fd);
-		candidate->fd = open_segment(candidate->history, candidate->part, segno);
+		candidate->fd = pgq_walread_open(candidate->history, candidate->part, segno);
 		candidate->open_segno = segno;
 	}
 	if (candidate->fd < 0 ||
@@ -268,8 +245,8 @@ read_page(XLogReaderState *reader, XLogRecPtr page, int wanted, XLogRecPtr recor
 static bool
 same_bytes(const Candidate *a, const Candidate *b, XLogRecPtr from, XLogRecPtr to)
 {
-	int			fd_a = open_segment(a->history, a->part, a->segno);
-	int			fd_b = open_segment(b->history, b->part, b->segno);
+	int			fd_a = pgq_walread_open(a->history, a->part, a->segno);
+	int			fd_b = pgq_walread_open(b->history, b->part, b->segno);
 	bool		same = fd_a >= 0 && fd_b >= 0;
 
 	while (same && from < to)
