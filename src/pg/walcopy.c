@@ -84,9 +84,11 @@ pgq_walcopy_finish(XLogRecPtr redo)
 		end = history.parts[history.count - 1].begin;
 		for (int i = 1; i < history.count; i++)
 		{
-			if (history.parts[i].begin == end && copy_of(&history, i, redo, &copy, &source) &&
-				find_end(&copy, redo, end) && copy.end < end &&
-				find_end(&source, redo, end) && source.end >= end &&
+			if (history.parts[i].begin != end || !copy_of(&history, i, redo, &copy, &source) ||
+				(has_segment(&history, i, copy.segno) &&
+				 (!find_end(&copy, redo, end) || copy.end >= end)))
+				continue;
+			if (find_end(&source, redo, end) && source.end >= end &&
 				pgq_walfiles_copy_segment(history.parts[source.part].tli, history.parts[i].tli,
 										  end))
 				ereport(LOG,

@@ -15,10 +15,8 @@ use File::Copy qw(copy);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $cluster = QuorumCluster->new('partial_copy', nodes => 3, conf => "autovacuum = off\narchive_mode = on\narchive_command = 'true'");
-my $first = $cluster->leader;
-my @followers = $cluster->followers;
-my %rules = map { $_->{quorum_name} => PostgreSQL::Test::Utils::slurp_file($_->data_dir . '/pg_hba.conf') } @followers;
+my ($cluster, $first, $young, $node, %rules, $cut, $end, $tli, $size, $number, $old, $new, $history, $of_young);
+my $page = 8192;
 
 sub lsn { return $cluster->ask($_[0], "SELECT $_[1] - '0/0'") }
 sub wal { return $_[0]->data_dir . "/pg_wal/$_[1]" }
@@ -31,10 +29,13 @@ sub write_rules
 	close $out;
 }
 
-# ---- a log whose end, its last checkpoint but one, and its last checkpoint are in one segment --------
+# ---- the situation -----------------------------------------------------------------------------------
 
-for my $node (@followers)
+# Nobody streams from who will be promoted.
+sub refuse_streams
 {
+	my ($node) = @_;
+	$rules{ $node->{quorum_name} } = PostgreSQL::Test::Utils::slurp_file($node->data_dir . '/pg_hba.conf');
 	write_rules($node, "local replication all reject\nhost replication all all reject\n$rules{ $node->{quorum_name} }");
 	$node->reload;
 	my $session = $cluster->session($node);
@@ -42,37 +43,47 @@ for my $node (@followers)
 		return $session->ask("SELECT error IS NULL AND auth_method = 'reject' FROM pg_hba_file_rules ORDER BY line_number LIMIT 1") eq 't' });
 }
 
-$first->safe_psql('postgres', 'CREATE TABLE t (id int, filler text); SELECT pg_switch_wal()');
-$first->safe_psql('postgres', "INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 300) AS i");
-my $page = 8192;
-my $cut = int(lsn($first, 'pg_current_wal_insert_lsn()') / $page) * $page;
-$first->safe_psql('postgres', 'CHECKPOINT');
-$first->safe_psql('postgres', "INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(301, 600) AS i");
-$cluster->wait_for_followers;
+sub make_situation
+{
+	my ($name) = @_;
 
-# Nothing writes WAL any more, so that everybody has the same.
-kill 'STOP', split /\n/, $cluster->ask($first, "SELECT pid FROM pg_stat_activity WHERE backend_type IN ('checkpointer', 'background writer')");
-my $end = lsn($first, 'pg_current_wal_insert_lsn()');
-$cluster->wait_until('everything is replayed', sub { !grep { (lsn($_, 'pg_last_wal_replay_lsn()') // 0) != $end } @followers });
+	$cluster = QuorumCluster->new($name, nodes => 3, conf => "autovacuum = off\narchive_mode = on\narchive_command = 'true'");
+	$first = $cluster->leader;
+	my @followers = $cluster->followers;
+	refuse_streams($_) for @followers;
 
-# ---- somebody is promoted, and nobody gets a byte of it ----------------------------------------------
+	# A log whose end, its last checkpoint but one, and its last checkpoint are in one segment.
+	$first->safe_psql('postgres', 'CREATE TABLE t (id int, filler text); SELECT pg_switch_wal()');
+	$first->safe_psql('postgres', "INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 300) AS i");
+	$cut = int(lsn($first, 'pg_current_wal_insert_lsn()') / $page) * $page;
+	$first->safe_psql('postgres', 'CHECKPOINT');
+	$first->safe_psql('postgres', "INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(301, 600) AS i");
+	$cluster->wait_for_followers;
 
-my %from = map { $_->{quorum_name} => $cluster->log_size($_) } @followers;
-$cluster->kill_all($first);
-my $young = $cluster->wait_until('somebody is promoted', sub {
-	return (grep { PostgreSQL::Test::Utils::slurp_file($_->logfile, $from{ $_->{quorum_name} }) =~ /quorum: promoted to timeline/ } @followers)[0] });
-$cluster->kill_all($young);
-my ($node) = grep { $_ != $young } @followers;
-my ($tli) = PostgreSQL::Test::Utils::slurp_file($young->logfile, $from{ $young->{quorum_name} }) =~ /quorum: promoted to timeline (\d+)/;
-my $size = $cluster->ask($node, "SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'");
-my $number = int(($end - 1) / $size);
-my ($old, $new) = map { sprintf '%08X%08X%08X', $_, $number / (2**32 / $size), $number % (2**32 / $size) } 1, $tli;
-my $history = sprintf '%08X.history', $tli;
+	# Nothing writes WAL any more, so that everybody has the same.
+	kill 'STOP', split /\n/, $cluster->ask($first, "SELECT pid FROM pg_stat_activity WHERE backend_type IN ('checkpointer', 'background writer')");
+	$end = lsn($first, 'pg_current_wal_insert_lsn()');
+	$cluster->wait_until('everything is replayed', sub { !grep { (lsn($_, 'pg_last_wal_replay_lsn()') // 0) != $end } @followers });
 
-is(lsn($node, 'pg_last_wal_replay_lsn()'), $end, 'the other one has the whole log');
-my ($high, $low) = PostgreSQL::Test::Utils::slurp_file(wal($young, $history)) =~ m{^1\t([0-9A-F]+)/([0-9A-F]+)\t}m;
-is((hex($high) << 32) + hex($low), $end, 'the timeline of the promoted one begins where it ends');
-cmp_ok(int($cut / $size), '==', $number, 'the copy ends in the same segment');
+	# Somebody is promoted, and nobody gets a byte of it.
+	my %from = map { $_->{quorum_name} => $cluster->log_size($_) } @followers;
+	$cluster->kill_all($first);
+	$young = $cluster->wait_until('somebody is promoted', sub {
+		return (grep { PostgreSQL::Test::Utils::slurp_file($_->logfile, $from{ $_->{quorum_name} }) =~ /quorum: promoted to timeline/ } @followers)[0] });
+	$cluster->kill_all($young);
+	($node) = grep { $_ != $young } @followers;
+	($tli) = PostgreSQL::Test::Utils::slurp_file($young->logfile, $from{ $young->{quorum_name} }) =~ /quorum: promoted to timeline (\d+)/;
+	$size = $cluster->ask($node, "SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'");
+	$number = int(($end - 1) / $size);
+	($old, $new) = map { sprintf '%08X%08X%08X', $_, $number / (2**32 / $size), $number % (2**32 / $size) } 1, $tli;
+	$history = sprintf '%08X.history', $tli;
+
+	is(lsn($node, 'pg_last_wal_replay_lsn()'), $end, 'the other one has the whole log');
+	my ($high, $low) = PostgreSQL::Test::Utils::slurp_file(wal($young, $history)) =~ m{^1\t([0-9A-F]+)/([0-9A-F]+)\t}m;
+	is((hex($high) << 32) + hex($low), $end, 'the timeline of the promoted one begins where it ends');
+	cmp_ok(int($cut / $size), '==', $number, 'the copy ends in the same segment');
+	$of_young = PostgreSQL::Test::Utils::slurp_file(wal($young, $new));
+}
 
 sub write_wal
 {
@@ -91,12 +102,15 @@ sub cut_off
 	return substr($data, 0, $offset) . "\0" x ($size - $offset);
 }
 
-my $of_young = PostgreSQL::Test::Utils::slurp_file(wal($young, $new));
+sub leave_histories
+{
+	copy(wal($young, $_), wal($node, $_)) or die $! for map { s{.*/}{}r } glob(wal($young, '*.history'));
+}
 
 sub leave_copy
 {
 	my ($lsn) = @_;
-	copy(wal($young, $_), wal($node, $_)) or die $! for map { s{.*/}{}r } glob(wal($young, '*.history'));
+	leave_histories();
 	write_wal($new, cut_off($of_young, $lsn));
 }
 
@@ -115,6 +129,7 @@ sub claim
 
 # ---- at a boot ---------------------------------------------------------------------------------------
 
+make_situation('partial_copy');
 my $removed = qr/quorum: removed a segment of timeline $tli: its copy of timeline 1 was not finished/;
 my ($claim, $log);
 
@@ -173,27 +188,43 @@ unlink wal($node, $new), wal($node, $history);
 
 # ---- in the life in which the copy was cut off ----------------------------------------------------------
 
-$node->append_conf('postgresql.conf', 'quorum.priority = 200');
-write_rules($node, $rules{ $node->{quorum_name} });
 ($claim, $log) = claim('no copy');
 is($claim, "1 $end", 'it has the whole log still');
 
-leave_copy($cut);
-my $offset = $cluster->log_size($node);
-kill 'TERM', $cluster->wait_until('its walreceiver', sub {
-	return (map { $_->[0] } grep { $_->[1] =~ /walreceiver/ } map { [$_, PostgreSQL::Test::Utils::slurp_file("/proc/$_/cmdline")] } $cluster->processes($node))[0] });
-$cluster->wait_for_log($node, qr/new target timeline is $tli/, $offset);
-$cluster->start($first);
-is($cluster->wait_for_leader, $node, 'it is elected and promoted');
-$log = PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset);
-like($log, qr/quorum: finished the copy of timeline 1 that timeline $tli begins with.*promoted to timeline/s, '... behind the end of the copy');
-unlike($log, qr/PANIC/, '... in one go');
-is($cluster->ask($node, 'SELECT count(*) FROM t'), '600', 'everything that was acknowledged is there');
-ok(defined $cluster->ask($node, 'INSERT INTO t VALUES (601)'), '... and it serves');
+# It aims at the timeline, of whose first segment there is what $leave leaves, and is to lead: by an
+# operator's word, as of two nodes with the same log either may be elected.
+sub lead
+{
+	my ($what, $leave) = @_;
+	my $offset = $cluster->log_size($node);
 
-write_rules($young, $rules{ $young->{quorum_name} });
-$cluster->start($young);
-$cluster->wait_for_followers;
-pass('everybody follows');
+	write_rules($node, $rules{ $node->{quorum_name} });
+	$node->reload;
+	$leave->();
+	kill 'TERM', $cluster->wait_until('its walreceiver', sub {
+		return (map { $_->[0] } grep { $_->[1] =~ /walreceiver/ } map { [$_, PostgreSQL::Test::Utils::slurp_file("/proc/$_/cmdline")] } $cluster->processes($node))[0] });
+	$cluster->wait_for_log($node, qr/new target timeline is $tli/, $offset);
+	$cluster->wait_until("$what: force", sub {
+		return defined $cluster->ask($node, "SELECT quorum.force('$node->{quorum_name}')", timeout => 60) || $cluster->{last_error} !~ /lease/ });
+	is($cluster->wait_for_leader, $node, "$what: it is promoted");
+	my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset);
+	like($log, qr/quorum: finished the copy of timeline 1 that timeline $tli begins with.*promoted to timeline/s, '... behind the end of the copy');
+	unlike($log, qr/PANIC/, '... in one go');
+	is($cluster->ask($node, 'SELECT count(*) FROM t'), '600', 'everything that was acknowledged is there');
+	ok(defined $cluster->ask($node, 'INSERT INTO t VALUES (601)'), '... and it serves');
+
+	$offset = $cluster->log_size($first);
+	$cluster->start($first);
+	$cluster->wait_until('the first leader has what it serves', sub { ($cluster->ask($first, 'SELECT count(*) FROM t') // '') eq '601' });
+	unlike(PostgreSQL::Test::Utils::slurp_file($first->logfile, $offset), qr/needs a rewind/, 'who has the same log is sent what comes next');
+	$cluster->kill_all($_) for $node, $first;
+}
+
+lead('a copy that was cut off', sub { leave_copy($cut) });
+
+# ---- ... and in which nothing but the history had come --------------------------------------------------
+
+make_situation('no_copy');
+lead('no copy at all', \&leave_histories);
 
 done_testing();
