@@ -175,6 +175,13 @@ pgq_slot_revalidate(const char *name)
 #endif
 }
 
+/* The setting wal_sync_method: 17 gave it its name. */
+#if PG_VERSION_NUM >= 170000
+#define pgq_wal_sync_method	wal_sync_method
+#else
+#define pgq_wal_sync_method	sync_method
+#endif
+
 /* The place of this process in ProcGlobal->allProcs: 17 took it out of PGPROC. */
 #if PG_VERSION_NUM >= 170000
 #define pgq_my_proc_number()	MyProcNumber

@@ -144,7 +144,7 @@ typedef struct PgqShared
 	pg_atomic_uint64 proofs_made;	/* by walreceivers since boot */
 
 	/* startup process and walreceiver -> worker */
-	pg_atomic_uint32 unsynced;	/* A4: WAL was written while fsync was off */
+	pg_atomic_uint32 unsynced;	/* A4: WAL was written and not synced */
 	pg_atomic_uint32 local_wal_read;	/* R5: first connect since boot has happened */
 	pg_atomic_uint32 log_damaged;	/* R13: recovery ended before what was acknowledged */
 	pg_atomic_uint32 log_damage_kept;	/* worker -> startup process: that is durable */

@@ -7,6 +7,10 @@
  * are never synced, and a restart point may have counted on pages that are not on the
  * disk.  So everything is, once, before the next acknowledgement covers it.
  *
+ * A file that was opened under another setting can stay one of which nothing is synced, too:
+ * with two of the methods what makes a write durable is how the file was opened.  So the
+ * walreceiver ends, and the next one opens it anew.
+ *
  * Rules: A4 (no acknowledgement of what a power cut can take), R1 (a failed fsync is not
  * tried again).  Not here: WAL that a server wrote before it was stopped with fsync off.
  */
@@ -15,10 +19,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
+#include "storage/ipc.h"
 
+#include "compat.h"
 #include "shmem.h"
 #include "walsync.h"
 
@@ -38,10 +45,24 @@ sync_file_system(const char *directory)
 bool
 pgq_walsync_durable(void)
 {
+	static int	method = -1;	/* in force when this process opened its file */
+	static bool off = false;
+
 	if (!enableFsync)
 	{
+		off = true;
 		pg_atomic_write_u32(&pgq_shared->unsynced, 1);
 		return false;
+	}
+	if (method == -1)
+		method = pgq_wal_sync_method;
+	if (off || method != pgq_wal_sync_method)
+	{
+		pg_atomic_write_u32(&pgq_shared->unsynced, 1);
+		ereport(LOG,
+				(errmsg("quorum: leaving the stream: its WAL file was opened under another \"%s\"",
+						off ? "fsync" : "wal_sync_method")));
+		proc_exit(0);
 	}
 	if (pg_atomic_read_u32(&pgq_shared->unsynced) != 0)
 	{
@@ -49,7 +70,7 @@ pgq_walsync_durable(void)
 		sync_file_system(XLOGDIR);
 		pg_atomic_write_u32(&pgq_shared->unsynced, 0);
 		ereport(LOG,
-				(errmsg("quorum: what was written while fsync was off is on the disk now")));
+				(errmsg("quorum: what was written and not synced is on the disk now")));
 	}
 	return true;
 }

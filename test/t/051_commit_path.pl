@@ -297,7 +297,7 @@ for my $node (@followers)
 ok($session->finished(20) && $session->error eq '', '... until one of them has it on');
 for my $node (@followers)
 {
-	$cluster->wait_for_log($node, qr/what was written while fsync was off is on the disk now/,
+	$cluster->wait_for_log($node, qr/what was written and not synced is on the disk now/,
 		$on_at{ $node->name });
 }
 pass('... and has synced what it wrote meanwhile');

@@ -1,0 +1,69 @@
+# With wal_sync_method = open_datasync or open_sync what makes a write durable is how its file was
+# opened.  PostgreSQL's walreceiver keeps the file that it has open when that setting or fsync
+# changes, and calls flushed what was only written.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use QuorumCluster;
+use PostgreSQL::Test::Utils;
+use Fcntl qw(O_DSYNC);
+use Test::More;
+
+plan skip_all => 'needs /proc' if !-r "/proc/$$/fdinfo/0";
+
+my $cluster = QuorumCluster->new('method', nodes => 3, conf => 'wal_receiver_status_interval = 1');
+my $leader = $cluster->leader;
+my ($node) = $cluster->followers;
+
+$leader->safe_psql('postgres', 'CREATE TABLE t (id int)');
+$cluster->wait_for_followers;
+
+# The node has acknowledged all that the leader has.
+sub acknowledged
+{
+	my $lsn = $leader->safe_psql('postgres', 'INSERT INTO t VALUES (1); SELECT pg_current_wal_flush_lsn()');
+	my $name = $cluster->ask($leader, "SELECT 'quorum_' || node_id FROM quorum.members WHERE name = '$node->{quorum_name}'");
+	$cluster->wait_until('the acknowledgement', sub {
+		return $cluster->ask($leader, "SELECT count(*) FROM pg_stat_replication WHERE application_name = '$name' AND flush_lsn >= '$lsn'") });
+}
+
+# Does the walreceiver's write into its segment return when that is on the disk?
+sub writes_through
+{
+	my $pid = $cluster->ask($node, 'SELECT pid FROM pg_stat_wal_receiver');
+	for my $fd (glob("/proc/$pid/fd/*"))
+	{
+		next if (readlink($fd) // '') !~ m{/pg_wal/[0-9A-F]{24}$};
+		$fd =~ s{/fd/}{/fdinfo/};
+		return PostgreSQL::Test::Utils::slurp_file($fd) =~ /^flags:\s*([0-7]+)/m && (oct($1) & O_DSYNC) ? 'yes' : 'no';
+	}
+	return 'no segment is open';
+}
+
+sub set_and_reload
+{
+	my ($setting, $value) = @_;
+	$node->safe_psql('postgres', "ALTER SYSTEM SET $setting = $value");
+	$node->reload;
+	$cluster->wait_until("$setting = $value", sub { ($cluster->ask($node, "SHOW $setting") // '') eq $value });
+}
+
+acknowledged();
+is(writes_through(), 'no', 'with the default its segment is synced by a call');
+
+set_and_reload('wal_sync_method', 'open_datasync');
+acknowledged();
+is(writes_through(), 'yes', 'with open_datasync what is acknowledged was written through');
+
+set_and_reload('fsync', 'off');
+$leader->safe_psql('postgres', 'SELECT pg_switch_wal()');
+$leader->safe_psql('postgres', 'INSERT INTO t VALUES (2)');
+$cluster->wait_until('a segment that is opened while fsync is off', sub { return writes_through() eq 'no' });
+set_and_reload('fsync', 'on');
+acknowledged();
+is(writes_through(), 'yes', '... also when fsync was off when it was opened');
+
+done_testing();
