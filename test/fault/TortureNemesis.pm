@@ -92,6 +92,7 @@ sub tick
 	}
 	$self->interrupt;
 	$self->look_after_copies;
+	$self->look_after_removed;
 	$self->look_after_witness;
 	$self->look_after($_) for $self->{cluster}->nodes;
 	$self->keep_pace if $self->{pace};

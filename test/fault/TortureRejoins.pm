@@ -15,6 +15,9 @@ use QuorumNodes;
 my $lease = 2;            # seconds; as in TortureNemesis.pm
 my $watch = 30;           # seconds for which a rewind is waited for
 my $replace_limit = 150;  # seconds until a new copy is given up
+my $known = 3 * $lease;   # until a node that comes back has told its leader that its log has left
+my $ask_limit = 20;       # seconds until a request has been answered, or is given up (TortureUsers.pm)
+my $look_again = 8;       # seconds until an operator looks again
 my $programs = qr{/(pg_rewind|pg_basebackup|pg_verifybackup|psql)\0};
 
 sub rejoin_menu
@@ -28,13 +31,17 @@ sub rejoin_menu
 
 # ---- logs that part ---------------------------------------------------------------------------
 
-# The leader goes on alone for a moment, then dies with what only it has.
+# The leader goes on alone for a moment, then dies with what only it has.  Not while somebody is
+# out: of two voters one that has to be rewound or cloned may end the lease of the other one,
+# and then nobody is elected without an operator (W1).
 sub diverge
 {
 	my ($self, %how) = @_;
+	return if $self->somebody_is_out;
 	my $node = $self->{leader}->() // return;
 	my $postmaster = $self->alive($node) // return;
 	my $seconds = $self->between(0.1, 1);
+	$self->{parting_until} = time() + $seconds + $known;
 	my @senders = $self->processes_of($node, 'walsender');
 	return if !@senders;
 	kill 'STOP', @senders;
@@ -133,13 +140,22 @@ sub add_statement
 	return "SELECT quorum.add_member('$member->{name}', '$member->{host}:$member->{quorum_port}'" . ($kind ? ", kind => '$kind')" : ')');
 }
 
+# Somebody who was removed, and is no voter yet: an operator brings it back before the next one
+# goes.  Who is away is none of those.
+sub somebody_is_out { my ($self) = @_; return %{ $self->{out} // {} } || %{ $self->{replacing} // {} } }
+
+# Who removes a member has all of them, and none whose log has just left the cluster's: later
+# the leader knows, and refuses (W1).
+sub may_remove { my ($self) = @_; return !$self->somebody_is_out && time() >= ($self->{parting_until} // 0) }
+
 sub remove_and_add
 {
 	my ($self) = @_;
+	return if !$self->may_remove;
 	my $leader = $self->{leader}->() // return;
 	my $node = $self->pick($self->other_nodes($leader));
-	return if $self->{replacing}{ $node->{name} };
 	$self->{removed}{ $node->{name} } = 1;
+	$self->{out}{ $node->{name} } = { until => time() + $ask_limit };
 	$self->ask($leader, "SELECT quorum.remove_member('$node->{name}')");
 	$self->add_later($node);
 	return "remove $node->{name}";
@@ -155,16 +171,48 @@ sub add_later
 	return;
 }
 
+# An operator looks whether who was added is a voter, and asks again if not: the first leader
+# may have died over it.
+sub look_after_removed
+{
+	my ($self) = @_;
+	return if !%{ $self->{out} // {} } || time() < ($self->{look_at} // 0);
+	$self->{look_at} = time() + 2;
+	my $leader = $self->{leader}->() // return;
+	my ($status, $text) = $self->{answer}->($leader, "SELECT name FROM quorum.members WHERE kind = 'voter'");
+	return if $status != 0;
+	my %voters = map { $_ => 1 } split /\n/, $text;
+	for my $node (grep { $self->{out}{ $_->{name} } && !$self->{replacing}{ $_->{name} } } $self->{cluster}->nodes)
+	{
+		my $name = $node->{name};
+		my $out = $self->{out}{$name};
+		my $late = time() >= $out->{until};
+		$out->{left} = 1 if !$voters{$name};
+		if ($voters{$name})
+		{
+			delete $self->{out}{$name} if $out->{left} || $late;
+		}
+		elsif ($late && $node != $leader)
+		{
+			$out->{until} = time() + $look_again;
+			$self->say_so("add $name once more");
+			$self->ask($leader, add_statement($node));
+		}
+	}
+	return;
+}
+
 # Its disk is lost, its name goes on: removed, copied anew, added.  Only who is no member any
-# more may lose its data: the loss of a voter's disk is the loss of a vote for good.  And nobody
-# may be away who was removed: when all that it knew have been replaced, nobody can tell it so.
+# more may lose its data: the loss of a voter's disk is the loss of a vote for good.
 sub replace_member
 {
 	my ($self) = @_;
+	return if !$self->may_remove;
 	my $leader = $self->{leader}->() // return;
 	my $node = $self->pick($self->other_nodes($leader));
 	my $name = $node->{name};
-	return if $self->{replacing}{$name} || $self->{reviving}{$name} || !$self->all_are_members($leader);
+	return if $self->{reviving}{$name};
+	$self->{out}{$name} = { until => time() + $ask_limit };
 	my $mark = $self->{replacing}{$name} = "$node->{log}.replaced";
 	$self->{removed}{$name} = 1;
 	unlink $mark;
@@ -175,13 +223,6 @@ sub replace_member
 	my $done = eval { $self->copy_anew($leader, $node) };
 	QuorumNodes::write_file($mark, '>', $done ? "replaced\n" : 'not replaced: ' . ($@ || "not removed\n"));
 	POSIX::_exit(0);
-}
-
-sub all_are_members
-{
-	my ($self, $leader) = @_;
-	my ($status, $text) = $self->{answer}->($leader, 'SELECT count(*) FROM quorum.members WHERE reachable');
-	return $status == 0 && $text =~ /^(\d+)$/m && $1 == $self->hosts;
 }
 
 sub copy_anew
@@ -229,6 +270,7 @@ sub look_after_copies
 		$self->{altered}{ $node->{name} }{$_} = 1 for qw(fsync full_page_writes synchronous_commit);
 		$self->say_so("$node->{name}: $text");
 		$self->revive($node);
+		$self->{out}{ $node->{name} }{until} = time() + $look_again;
 		$self->add_later($node);
 	}
 	return;
