@@ -66,9 +66,18 @@ unlike(log_since($node, $offset), qr/rewound and following/, '... and its rewind
 
 # ---- it is lost -------------------------------------------------------------------------
 
+# Two that are whole are no majority, and the vote of who is not counts for none (S8).
+my ($held, @others) = grep { $_ != $node && $_ != $source } $cluster->nodes;
+my $leads = sub { grep { ($cluster->ask($_, 'SELECT role FROM quorum.status') // '') eq 'leader' } @others };
+$cluster->freeze($held);
+$cluster->kill_all($source);
+$until = time() + 3 * $cluster->lease / 1000;
+$cluster->wait_until('a leader that is elected too early', sub { return time() > $until || $leads->() });
+is(scalar($leads->()), 0, 'who was rewound helps nobody to lead before it is consistent');
+
 # Another one shall be elected: to promote is the other thing that such a node cannot do.
 $cluster->freeze($node);
-$cluster->kill_all($source);
+$cluster->thaw($held);
 my $leader = $cluster->wait_for_leader(not => $source);
 $cluster->thaw($node);
 $cluster->wait_for_followers($node);
