@@ -178,7 +178,11 @@ pgq_rewind_unverified(void)
 	return known > 0;
 }
 
-/* A torn read of the control file says no, and the next reply asks again. */
+/*
+ * Not only of data that this node has rewound or copied by itself: whoever made a copy by hand
+ * may have left out its last WAL.  A torn read of the control file says no, and the next reply
+ * asks again.
+ */
 bool
 pgq_rewind_consistent(void)
 {
@@ -186,11 +190,11 @@ pgq_rewind_consistent(void)
 	ControlFileData *control;
 	bool		crc_ok;
 
-	if (consistent || !pgq_rewind_unverified())
+	if (consistent)
 		return true;
 	control = get_controlfile(DataDir, &crc_ok);
 	consistent = crc_ok && XLogRecPtrIsInvalid(control->backupStartPoint) &&
-		control->minRecoveryPoint <= GetXLogReplayRecPtr(NULL);
+		control->minRecoveryPoint <= GetCurrentReplayRecPtr(NULL);
 	pfree(control);
 	return consistent;
 }

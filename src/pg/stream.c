@@ -16,7 +16,7 @@
  *		only behind the check of the leader's history (V1).  A fenced stream is cut, not
  *		zeroed: zeroes would make the old leader's shutdown wait (V16).
  * A4	no ack without fsync (walsync.c).
- * W4	no ack before recovery of rewound or copied data is consistent.
+ * W4	no ack before recovery is consistent.
  * R5	the first connect since boot says that the local log has been read.
  *
  * A walreceiver that must go leaves by proc_exit(0).  The startup process notices at once, reads
