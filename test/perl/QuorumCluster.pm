@@ -506,6 +506,9 @@ sub _answered
 		$self->{error} = $text;
 		return;
 	}
+
+	# What a server that stops says to everybody may come together with the answer.
+	$text =~ s/^WARNING:  57P01: .*\n(?:LOCATION: .*\n)?//mg;
 	chomp $text;
 	$self->{answer} = $text;
 }

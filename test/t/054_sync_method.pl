@@ -14,7 +14,7 @@ use Test::More;
 
 plan skip_all => 'needs /proc' if !-r "/proc/$$/fdinfo/0";
 
-my $cluster = QuorumCluster->new('method', nodes => 3, conf => 'wal_receiver_status_interval = 1');
+my $cluster = QuorumCluster->new('method', nodes => 3);
 my $leader = $cluster->leader;
 my ($node) = $cluster->followers;
 
