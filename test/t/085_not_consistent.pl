@@ -68,12 +68,13 @@ unlike(log_since($node, $offset), qr/rewound and following/, '... and its rewind
 
 # Two that are whole are no majority, and the vote of who is not counts for none (S8).
 my ($held, @others) = grep { $_ != $node && $_ != $source } $cluster->nodes;
-my $leads = sub { grep { ($cluster->ask($_, 'SELECT role FROM quorum.status') // '') eq 'leader' } @others };
+my %from = map { $_->{quorum_name} => $cluster->log_size($_) } @others;
+my $elected = sub { grep { log_since($_, $from{ $_->{quorum_name} }) =~ /elected leader of term/ } @others };
 $cluster->freeze($held);
 $cluster->kill_all($source);
 $until = time() + 3 * $cluster->lease / 1000;
-$cluster->wait_until('a leader that is elected too early', sub { return time() > $until || $leads->() });
-is(scalar($leads->()), 0, 'who was rewound helps nobody to lead before it is consistent');
+$cluster->wait_until('a leader that is elected too early', sub { return time() > $until || $elected->() });
+is(scalar($elected->()), 0, 'who was rewound helps nobody to lead before it is consistent');
 
 # Another one shall be elected: to promote is the other thing that such a node cannot do.
 $cluster->freeze($node);
