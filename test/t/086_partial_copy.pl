@@ -202,7 +202,13 @@ sub lead
 	$node->reload;
 	$leave->();
 	kill 'TERM', $cluster->wait_until('its walreceiver', sub {
-		return (map { $_->[0] } grep { $_->[1] =~ /walreceiver/ } map { [$_, PostgreSQL::Test::Utils::slurp_file("/proc/$_/cmdline")] } $cluster->processes($node))[0] });
+		for my $pid ($cluster->processes($node))
+		{
+			open(my $in, '<', "/proc/$pid/cmdline") or next;
+			return $pid if (<$in> // '') =~ /walreceiver/;
+		}
+		return 0;
+	});
 	$cluster->wait_for_log($node, qr/new target timeline is $tli/, $offset);
 	$cluster->wait_until("$what: force", sub {
 		return defined $cluster->ask($node, "SELECT quorum.force('$node->{quorum_name}')", timeout => 60) || $cluster->{last_error} !~ /lease/ });
