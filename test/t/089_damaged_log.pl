@@ -1,8 +1,8 @@
 # Recovery takes a record that it cannot read for the end of the log.  A node that was elected
-# for WAL it acknowledged, and of which its disk has damaged a byte before it was replayed, does
+# for WAL it acknowledged, and of which its disk has damaged some before it was replayed, does
 # not begin a timeline without that WAL (R13, H88): the commits in it would be lost.
 #
-# The follower's replay is paused, so that the damaged byte is read at the promotion only.
+# The follower's replay is paused, so that what is damaged is read at the promotion only.
 
 use strict;
 use warnings;
@@ -31,7 +31,7 @@ $leader->safe_psql('postgres', "INSERT INTO t SELECT i, repeat('x', 400) FROM ge
 my $damaged = $cluster->ask($leader, 'SELECT pg_current_wal_flush_lsn() - 1000000');
 my ($file, $offset) = split /\|/, $cluster->ask($leader, "SELECT file_name, file_offset FROM pg_walfile_name_offset('$damaged')");
 is($cluster->ask($node, "SELECT pg_last_wal_replay_lsn() < '$damaged'::pg_lsn - 2000000 AND pg_last_wal_receive_lsn() > '$damaged'"), 't',
-	'a byte that it has acknowledged, and not read yet');
+	'bytes that it has acknowledged, and not read yet');
 
 # Before the leader is lost: that ends the pause.
 damage($node->data_dir . "/pg_wal/$file", $offset);
@@ -66,15 +66,17 @@ pass('it can be elected again');
 
 done_testing();
 
+# Eight bytes that are aligned as records are, for no record leaves more than seven unused.
 sub damage
 {
 	my ($name, $at) = @_;
-	my $byte;
+	my $bytes;
 
 	open(my $wal, '+<:raw', $name) or die "$name: $!\n";
-	seek($wal, $at, SEEK_SET) && read($wal, $byte, 1) == 1 or die "$name: $!\n";
+	$at -= $at % 8;
+	seek($wal, $at, SEEK_SET) && read($wal, $bytes, 8) == 8 or die "$name: $!\n";
 	seek($wal, $at, SEEK_SET) or die "$name: $!\n";
-	print {$wal} chr(ord($byte) ^ 0x55);
+	print {$wal} $bytes ^ (chr(0x55) x 8);
 	close($wal) or die "$name: $!\n";
 	return;
 }
