@@ -9,7 +9,7 @@
  *
  * It runs in the startup process, right before the new timeline exists (promote.c).
  *
- * Rules: P7, R13, H88; A7: whoever is elected has, readable, what it claimed.
+ * Rules: P7 (R13, H88).
  */
 #include "postgres.h"
 

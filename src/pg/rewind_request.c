@@ -180,7 +180,8 @@ pgq_rewind_unverified(void)
 
 /*
  * Not only of data that this node has rewound or copied by itself: whoever made a copy by hand
- * may have left out its last WAL.  A torn read of the control file says no, and the next reply
+ * may have left out its last WAL.  The record that is being applied counts: its WAL is here, and
+ * minRecoveryPoint may be its end.  A torn read of the control file says no, and the next reply
  * asks again.
  */
 bool

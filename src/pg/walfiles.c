@@ -1,10 +1,10 @@
 /*
  * walfiles.c
- *	  Keeps the history files in pg_wal such that recovery picks a timeline we can follow.
+ *	  Keeps the files in pg_wal such that recovery picks a timeline we can follow.
  *
- * It does not read what a history says about positions (timeline.c) and does not
- * decide when a promotion happens (promote.c).  Everything here works in the
- * postmaster: plain system calls, no ERROR.
+ * It does not read what a history says about positions (timeline.c) or a segment holds
+ * (walcopy.c), and does not decide when a promotion happens (promote.c).  What the
+ * postmaster calls works there: plain system calls, no ERROR.
  *
  * Rules: R15 (form of a placeholder), R16 (what may be deleted, and what never),
  * V6, H41 (no gaps on a leader).
