@@ -83,6 +83,8 @@ pgq_facts_read(QuorumFacts *facts)
 	facts->newest_tli = facts_newest_timeline(facts, &report);
 	facts->promotable = facts_promotable(facts);
 	facts->fsync_off = !enableFsync || !fullPageWrites;
+	if (!enableFsync)
+		pg_atomic_write_u32(&pgq_shared->unsynced, 1);	/* A4: without a stream, too */
 	facts->wal_stalled = facts->phase == QUORUM_PHASE_PRIMARY && pgq_health_wal_stalled();
 	facts->space_low = pgq_health_space_low();
 	facts->sync_ready = true;

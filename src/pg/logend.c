@@ -27,26 +27,26 @@
 #include "walread.h"
 
 #define KEEP_STEP_US	10000
-#define KEEP_STEPS		1000	/* 10 s */
+#define KEEP_STEPS		6000	/* 60 s */
 
 /* The WAL behind the end of recovery, up to what was acknowledged. */
 typedef struct Tail
 {
-	PgqHistory	history;		/* of the timeline that was acknowledged last */
+	PgqWalPages pages;
 	XLogRecPtr	end;
 	bool		beyond;			/* the reader asked for bytes that never came */
-	int			fd;
-	XLogSegNo	segno;
 } Tail;
 
 static bool is_incomplete_record(Tail *tail, XLogRecPtr from);
+static bool has_record_behind(XLogReaderState *reader, XLogRecPtr from, XLogRecPtr end);
 static int	read_page(XLogReaderState *reader, XLogRecPtr page, int wanted, XLogRecPtr record,
 					  char *buffer);
 
 bool
 pgq_logend_reached(void)
 {
-	Tail		tail = {.fd = -1};
+	PgqHistory	history = {0};
+	Tail		tail = {0};
 	TimeLineID	tli = 0;
 	XLogRecPtr	replayed = GetXLogReplayRecPtr(&tli);
 	QuorumWalPos said;
@@ -60,33 +60,38 @@ pgq_logend_reached(void)
 		return true;
 
 	/* a timeline of which a byte was acknowledged begins where recovery has been */
-	tail.end = said.lsn;
-	reached = pgq_history_load(&tail.history, said.tli) &&
-		pgq_history_contains(&tail.history, tli, replayed) &&
-		(said.lsn <= replayed || is_incomplete_record(&tail, replayed));
-	free(tail.history.parts);
-	if (tail.fd >= 0)
-		close(tail.fd);
+	reached = pgq_history_load(&history, said.tli) &&
+		pgq_history_contains(&history, tli, replayed);
+	if (reached && said.lsn > replayed)
+	{
+		tail.pages = (PgqWalPages) {&history, history.count - 1, -1, 0};
+		tail.end = said.lsn;
+		reached = is_incomplete_record(&tail, replayed);
+		pgq_walread_close(&tail.pages);
+	}
+	free(history.parts);
 	if (!reached)
 		ereport(LOG,
-				(errmsg("quorum: recovery ended at %X/%X, but this node acknowledged WAL up to %X/%X of timeline %u",
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("quorum: recovery ended at %X/%X, but this node acknowledged WAL up to %X/%X of timeline %u",
 						LSN_FORMAT_ARGS(replayed), LSN_FORMAT_ARGS(said.lsn), said.tli),
 				 errdetail("The record in between cannot be read: the disk may have damaged it."),
 				 errhint("Nothing is lost while another member has it. This node votes again when a leader has sent it once more.")));
 	return reached;
 }
 
-void
+bool
 pgq_logend_keep(void)
 {
 	pg_atomic_write_u32(&pgq_shared->log_damaged, 1);
 	for (int i = 0; i < KEEP_STEPS && PostmasterIsAlive(); i++)
 	{
 		if (pg_atomic_read_u32(&pgq_shared->log_damage_kept) != 0)
-			return;
+			return true;
 		pgq_shmem_wake_worker();
 		pg_usleep(KEEP_STEP_US);
 	}
+	return false;
 }
 
 /* Its beginning is here, and to read on takes bytes that nobody has sent. */
@@ -96,7 +101,7 @@ is_incomplete_record(Tail *tail, XLogRecPtr from)
 	XLogReaderState *reader = XLogReaderAllocate(wal_segment_size, NULL,
 												 XL_ROUTINE(.page_read = read_page), tail);
 	char	   *error;
-	bool		complete;
+	bool		incomplete;
 
 	if (reader == NULL)
 		ereport(ERROR,
@@ -109,9 +114,32 @@ is_incomplete_record(Tail *tail, XLogRecPtr from)
 	else if (from % XLOG_BLCKSZ == 0)
 		from += SizeOfXLogShortPHD;
 	XLogBeginRead(reader, from);
-	complete = XLogReadRecord(reader, &error) != NULL;
+	incomplete = XLogReadRecord(reader, &error) == NULL && tail->beyond &&
+		!has_record_behind(reader, from, tail->end);
 	XLogReaderFree(reader);
-	return !complete && tail->beyond;
+	return incomplete;
+}
+
+/*
+ * A damaged length may claim more than was ever written.  On another page that shows; on the
+ * one where it begins, what shows is a whole record behind it.
+ */
+static bool
+has_record_behind(XLogReaderState *reader, XLogRecPtr from, XLogRecPtr end)
+{
+	XLogRecPtr	next_page = from - from % XLOG_BLCKSZ + XLOG_BLCKSZ;
+	char	   *error;
+
+	for (XLogRecPtr at = MAXALIGN64(from + 1); at < Min(end, next_page); at += MAXIMUM_ALIGNOF)
+	{
+		XLogRecord *record;
+
+		XLogBeginRead(reader, at);
+		record = XLogReadRecord(reader, &error);
+		if (record != NULL && record->xl_prev >= from)
+			return true;
+	}
+	return false;
 }
 
 static int
@@ -119,7 +147,6 @@ read_page(XLogReaderState *reader, XLogRecPtr page, int wanted, XLogRecPtr recor
 {
 	Tail	   *tail = reader->private_data;
 	int			length;
-	XLogSegNo	segno;
 
 	(void) record;
 	if (page + wanted > tail->end)
@@ -128,16 +155,7 @@ read_page(XLogReaderState *reader, XLogRecPtr page, int wanted, XLogRecPtr recor
 		return XLREAD_FAIL;
 	}
 	length = (int) Min(tail->end - page, XLOG_BLCKSZ);
-	XLByteToSeg(page, segno, wal_segment_size);
-	if (tail->fd < 0 || tail->segno != segno)
-	{
-		if (tail->fd >= 0)
-			close(tail->fd);
-		tail->fd = pgq_walread_open(&tail->history, tail->history.count - 1, segno);
-		tail->segno = segno;
-	}
-	if (tail->fd < 0 ||
-		pread(tail->fd, buffer, length, XLogSegmentOffset(page, wal_segment_size)) != length)
+	if (!pgq_walread_page(&tail->pages, page, buffer, length))
 		return XLREAD_FAIL;
 	return length;
 }

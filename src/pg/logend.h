@@ -14,7 +14,10 @@
  */
 extern bool pgq_logend_reached(void);
 
-/* ... it did not: wait until that is durable, so that the next boot knows (S8); 10 s at most. */
-extern void pgq_logend_keep(void);
+/*
+ * ... it did not: wait until that is durable, so that the next boot knows (S8).  False when it
+ * is not within a minute.
+ */
+extern bool pgq_logend_keep(void);
 
 #endif							/* PGQ_LOGEND_H */

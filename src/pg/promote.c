@@ -42,7 +42,7 @@ static bool log_level_check(PgqLogLevel *newval, void **extra, GucSource source)
 static void guard_log_hook(ErrorData *edata);
 static void guard_check(TimeLineID tli);
 static TimeLineID announced_timeline(const char *message);
-static bool prepare_log(void);
+static bool prepare_log(bool *later, char *why);
 static bool prepare_timeline(QuorumTerm term, char *why);
 static bool signal_promotion(char *why);
 
@@ -89,7 +89,11 @@ pgq_promote(QuorumTerm term, char *why)
 	/* once promotion is under way the history file of our own term may be there */
 	if (signalled_term != term)
 	{
-		if (!prepare_log())
+		bool		later = false;
+
+		if (!prepare_log(&later, why))
+			return false;
+		if (later)
 			return true;
 		if (!prepare_timeline(term, why))
 			return false;
@@ -146,29 +150,30 @@ pgq_newest_timeline(void)
 /*
  * A promotion reads the last record again, from the newest timeline that has its segment: that
  * may be no more than the begin of a copy.  And the newest timeline becomes a part of the next
- * one's history, with or without bytes (P6).  False: not yet, a walreceiver may be writing.
+ * one's history, with or without bytes (P6).  later: a walreceiver may be writing still.
  */
 static bool
-prepare_log(void)
+prepare_log(bool *later, char *why)
 {
 	TimeLineID	tli = 0;
 	TimeLineID	redo_tli;
 	XLogRecPtr	redo;
-	bool		connected;
 
 	(void) GetXLogReplayRecPtr(&tli);
 	if (tli == pgq_walfiles_newest(true))
 		return true;
 
 	SpinLockAcquire(&pgq_shared->stream_mutex);
-	connected = pgq_shared->stream.connected;
+	*later = pgq_shared->stream.connected;
 	SpinLockRelease(&pgq_shared->stream_mutex);
-	if (connected)
-		return false;
+	if (*later)
+		return true;
 
 	GetOldestRestartPoint(&redo, &redo_tli);
-	pgq_walcopy_finish(redo);
-	return true;
+	if (pgq_walcopy_finish(redo))
+		return true;
+	strlcpy(why, "the first segment of a timeline could not be made whole", QUORUM_REASON_SIZE);
+	return false;
 }
 
 static bool
@@ -252,8 +257,8 @@ guard_log_hook(ErrorData *edata)
 static void
 guard_check(TimeLineID tli)
 {
-	bool		again;
 	bool		elected;
+	bool		again;
 
 	if (pgq_shared == NULL ||
 		(pgq_shared->boot_membership == PGQ_NO_MEMBER && !pgq_is_member()))
@@ -263,11 +268,12 @@ guard_check(TimeLineID tli)
 		pg_atomic_read_u64(&pgq_shared->fence_term) == tli;
 	if (elected && pgq_logend_reached())
 		return;
-	if (elected)
-		pgq_logend_keep();
 
-	/* a recovery that ends in a promotion by itself would only do it again */
-	again = access(STANDBY_SIGNAL_FILE, F_OK) != 0;
+	/*
+	 * A recovery that ends in a promotion by itself would only do it again; and a boot that
+	 * does not know of the damage would take the log for whole.
+	 */
+	again = access(STANDBY_SIGNAL_FILE, F_OK) != 0 || (elected && !pgq_logend_keep());
 	if (!again)
 		pg_atomic_write_u32(&pgq_shared->restart_mode, PGQ_RESTART_IMMEDIATE);
 	ereport(LOG,

@@ -296,6 +296,7 @@ stream_send(WalReceiverConn *conn, const char *buffer, int nbytes)
 {
 	char		reply[REPLY_SIZE_MAX];
 	uint64		flush;
+	bool		durable = pgq_walsync_durable();	/* WAL of an earlier timeline counts later */
 
 	if (!stream.active || nbytes < 1 || buffer[0] != 'r')
 	{
@@ -304,13 +305,12 @@ stream_send(WalReceiverConn *conn, const char *buffer, int nbytes)
 	}
 	if (nbytes < REPLY_POSITIONS_END || nbytes > REPLY_SIZE_MAX)
 		elog(FATAL, "unexpected size %d of a standby status update", nbytes);
-
 	memcpy(reply, buffer, nbytes);
 	memcpy(&flush, reply + REPLY_FLUSH_OFFSET, sizeof(flush));
 	flush = pg_ntoh64(flush);
 	pgq_stream_gap_check(flush);
 
-	if (stream.tli == stream.term && pgq_walsync_durable() && pgq_rewind_consistent() &&
+	if (stream.tli == stream.term && durable && pgq_rewind_consistent() &&
 		pg_atomic_read_u64(&pgq_shared->fence_term) == stream.term)
 		stream_record_ack(flush);
 	else

@@ -43,12 +43,12 @@ typedef struct Candidate
 	XLogSegNo	segno;
 	XLogRecPtr	begin;			/* what recovery would read of it */
 	XLogRecPtr	end;
-	int			fd;
-	XLogSegNo	open_segno;
+	PgqWalPages pages;			/* while it is read */
 } Candidate;
 
 static bool copy_of(const PgqHistory *history, int part, XLogRecPtr redo, Candidate *copy,
 					Candidate *source);
+static bool finish_copy(const PgqHistory *history, int part, XLogRecPtr redo);
 static void judge_copy(const PgqHistory *history, int part, XLogRecPtr redo);
 static bool has_segment(const PgqHistory *history, int part, XLogSegNo segno);
 static bool find_end(Candidate *candidate, XLogRecPtr redo, XLogRecPtr limit);
@@ -71,32 +71,53 @@ pgq_walcopy_clean(XLogRecPtr redo)
 	free(history.parts);
 }
 
-void
+bool
 pgq_walcopy_finish(XLogRecPtr redo)
 {
 	PgqHistory	history = {0};
-	XLogRecPtr	end;
-	Candidate	copy;
-	Candidate	source;
+	bool		finished = true;
 
 	if (redo != InvalidXLogRecPtr && pgq_history_load(&history, pgq_walfiles_newest(true)))
 	{
-		end = history.parts[history.count - 1].begin;
+		XLogRecPtr	end = history.parts[history.count - 1].begin;
+
 		for (int i = 1; i < history.count; i++)
 		{
-			if (history.parts[i].begin != end || !copy_of(&history, i, redo, &copy, &source) ||
-				(has_segment(&history, i, copy.segno) &&
-				 (!find_end(&copy, redo, end) || copy.end >= end)))
-				continue;
-			if (find_end(&source, redo, end) && source.end >= end &&
-				pgq_walfiles_copy_segment(history.parts[source.part].tli, history.parts[i].tli,
-										  end))
-				ereport(LOG,
-						(errmsg("quorum: finished the copy of timeline %u that timeline %u begins with",
-								history.parts[source.part].tli, history.parts[i].tli)));
+			if (history.parts[i].begin == end)
+				finished = finish_copy(&history, i, redo) && finished;
 		}
 	}
 	free(history.parts);
+	return finished;
+}
+
+/* False only when the copy is wanted and could not be made. */
+static bool
+finish_copy(const PgqHistory *history, int part, XLogRecPtr redo)
+{
+	XLogRecPtr	end = history->parts[part].begin;
+	Candidate	copy;
+	Candidate	source;
+
+	if (!copy_of(history, part, redo, &copy, &source))
+		return true;
+	if (has_segment(history, part, copy.segno))
+	{
+		if (!find_end(&copy, redo, end))
+			return false;
+		if (copy.end >= end)
+			return true;
+	}
+	if (!find_end(&source, redo, end))
+		return false;
+	if (source.end < end)
+		return true;
+	if (!pgq_walfiles_copy_segment(history->parts[source.part].tli, history->parts[part].tli, end))
+		return false;
+	ereport(LOG,
+			(errmsg("quorum: finished the copy of timeline %u that timeline %u begins with",
+					history->parts[source.part].tli, history->parts[part].tli)));
+	return true;
 }
 
 /*
@@ -114,7 +135,6 @@ copy_of(const PgqHistory *history, int part, XLogRecPtr redo, Candidate *copy, C
 	memset(copy, 0, sizeof(*copy));
 	copy->history = history;
 	copy->part = part;
-	copy->fd = -1;
 	XLByteToSeg(fork, copy->segno, wal_segment_size);
 	*source = *copy;
 	do
@@ -139,7 +159,8 @@ judge_copy(const PgqHistory *history, int part, XLogRecPtr redo)
 		ereport(LOG,
 				(errmsg("quorum: timelines %u and %u differ before %X/%X, where they should be one",
 						history->parts[part].tli, history->parts[source.part].tli,
-						LSN_FORMAT_ARGS(copy.end))));
+						LSN_FORMAT_ARGS(copy.end)),
+				 errdetail("Both files stay as they are.")));
 	else if (pgq_walfiles_remove_segment(history->parts[part].tli, copy.segno))
 		ereport(LOG,
 				(errmsg("quorum: removed a segment of timeline %u: its copy of timeline %u was not finished",
@@ -165,6 +186,7 @@ find_end(Candidate *candidate, XLogRecPtr redo, XLogRecPtr limit)
 	MemoryContext volatile own = NULL;
 	volatile bool found = false;
 
+	candidate->pages = (PgqWalPages) {candidate->history, candidate->part, -1, 0};
 	PG_TRY();
 	{
 		own = AllocSetContextCreate(caller, "pg_quorum copy of a segment", ALLOCSET_DEFAULT_SIZES);
@@ -176,16 +198,14 @@ find_end(Candidate *candidate, XLogRecPtr redo, XLogRecPtr limit)
 	{
 		MemoryContextSwitchTo(caller);
 		FlushErrorState();
-		ereport(LOG, (errmsg("quorum: out of memory while reading WAL")));
+		ereport(LOG, (errmsg("quorum: WAL could not be read: out of memory")));
 	}
 	PG_END_TRY();
 
 	MemoryContextSwitchTo(caller);
 	if (own != NULL)
 		MemoryContextDelete(own);
-	if (candidate->fd >= 0)
-		close(candidate->fd);
-	candidate->fd = -1;
+	pgq_walread_close(&candidate->pages);
 	return found;
 }
 
@@ -206,7 +226,9 @@ read_records(Candidate *candidate, XLogRecPtr redo, XLogRecPtr limit)
 	reader = XLogReaderAllocate(wal_segment_size, NULL,
 								XL_ROUTINE(.page_read = read_page), candidate);
 	if (reader == NULL)
-		elog(ERROR, "out of memory");
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
 
 	if (redo + wal_segment_size < start)
 		from = pgq_find_next_record(reader, start - wal_segment_size, &error);
@@ -228,18 +250,7 @@ read_page(XLogReaderState *reader, XLogRecPtr page, int wanted, XLogRecPtr recor
 	(void) wanted;
 	(void) record;
 	XLByteToSeg(page, segno, wal_segment_size);
-	if (segno > candidate->segno)
-		return XLREAD_FAIL;
-	if (candidate->fd < 0 || candidate->open_segno != segno)
-	{
-		if (candidate->fd >= 0)
-			close(candidate->fd);
-		candidate->fd = pgq_walread_open(candidate->history, candidate->part, segno);
-		candidate->open_segno = segno;
-	}
-	if (candidate->fd < 0 ||
-		pread(candidate->fd, buffer, XLOG_BLCKSZ,
-			  XLogSegmentOffset(page, wal_segment_size)) != XLOG_BLCKSZ)
+	if (segno > candidate->segno || !pgq_walread_page(&candidate->pages, page, buffer, XLOG_BLCKSZ))
 		return XLREAD_FAIL;
 	return XLOG_BLCKSZ;
 }

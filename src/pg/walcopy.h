@@ -18,7 +18,8 @@ extern void pgq_walcopy_clean(XLogRecPtr redo);
 /*
  * P6: the newest history, of which no record has arrived, begins where our log ends.  Make the
  * copies whole that its timelines begin with, as the promotion and every follower read them.
+ * False when one could not be made; that is logged.
  */
-extern void pgq_walcopy_finish(XLogRecPtr redo);
+extern bool pgq_walcopy_finish(XLogRecPtr redo);
 
 #endif							/* PGQ_WALCOPY_H */
