@@ -277,15 +277,27 @@ invite_missing(QuorumNode *node, QuorumUpdate *update)
 
 /*
  * Commits wait for the rule of both sets while a change is under way.  So that they need
- * not wait for somebody who is not there, it begins when enough hold what the quorum held.
+ * not wait for somebody who is not there, it begins when enough that are here hold what the
+ * quorum held: it would be tried for ever, and stand in an operator's way, for one that is gone.
  */
 static bool
 start_if_held(QuorumNode *node)
 {
 	QuorumSyncRule rule;
+	int			held = 0;
 
 	quorum_members_sync_rule(&node->change.next, node->hard.node_id, &rule);
-	if (node->caught_up_lsn == 0 || !quorum_rule_held(node, &rule, node->caught_up_lsn))
+	for (int i = 0; i < rule.count; i++)
+	{
+		const QuorumPeer *peer = quorum_peer_find(node, rule.ids[i]);
+
+		if (peer != NULL && peer->term == node->hard.term &&
+			peer->stream_term == node->hard.term &&
+			peer->stream_flush >= node->caught_up_lsn &&
+			node->now.mono - peer->heard_at < node->config.lease_us)
+			held++;
+	}
+	if (node->caught_up_lsn == 0 || held < rule.need)
 		return false;
 	quorum_change_start(node);
 	return true;

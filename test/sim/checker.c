@@ -194,7 +194,9 @@ sim_check_publish(Sim *sim, SimNode *node, const QuorumView *view)
 					 node->id, view->term);
 		if (*leader == QUORUM_NO_NODE)
 		{
-			if (sim->oracle.gone[node->index])
+			/* Votes of an earlier term may reach a candidate that was frozen meanwhile. */
+			if (sim->oracle.gone[node->index] != 0 &&
+				view->term > sim->oracle.gone[node->index])
 				sim_fail(sim, SIM_SAFETY, "M8: node %u was removed and leads term %u", node->id,
 						 view->term);
 			check_election(sim, node, view->term);

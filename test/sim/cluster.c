@@ -307,6 +307,15 @@ host_event(Sim *sim, SimNode *node, const SimEvent *event)
 	}
 }
 
+/* Healing thaws everybody: what waits for a node must not come behind what comes after that. */
+static SimTime
+thaws_at(const Sim *sim, const SimNode *node)
+{
+	SimTime		healing = sim->options.heal_at + 1;
+
+	return sim->now < healing && node->frozen_until > healing ? healing : node->frozen_until;
+}
+
 static void
 handle(Sim *sim, SimEvent *event)
 {
@@ -314,9 +323,9 @@ handle(Sim *sim, SimEvent *event)
 
 	if (event->type <= SIM_EV_LAST_OF_NODE && sim_frozen(sim, node))
 	{
-		sim_again(sim, event, node->frozen_until);
+		sim_again(sim, event, thaws_at(sim, node));
 		if (event->type == SIM_EV_TICK && node->tick_at == event->at)
-			node->tick_at = node->frozen_until;
+			node->tick_at = thaws_at(sim, node);
 		return;
 	}
 	if (event->type <= SIM_EV_CLOSING)

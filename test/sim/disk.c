@@ -24,6 +24,7 @@ sim_disk_format(SimNode *node, const QuorumHardState *hard)
 	node->state_size = quorum_hard_state_encode(hard, node->state, sizeof(node->state));
 	node->disk_set = sim_set_of(&hard->members);
 	node->disk_recovering = hard->recovering;
+	node->by_hand = node->by_hand && hard->recovering;
 }
 
 /* False: the write failed, or the node crashed on the way; the state may be either. */

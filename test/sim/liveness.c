@@ -166,11 +166,14 @@ check_followers(Sim *sim)
 	}
 }
 
+/* With strict commits a gate may wait for a member of a later term, until its leader resigns (E7). */
 SimTime
 sim_election_bound(const SimOptions *options)
 {
+	SimTime		later_term = options->strict ? 6 * options->lease : 0;
+
 	return options->boot.max + 2 * options->lease + 2 * options->promote.max +
-		options->rewind.max + SIM_SECOND;
+		options->rewind.max + later_term + SIM_SECOND;
 }
 
 /*

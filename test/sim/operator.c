@@ -110,6 +110,7 @@ sim_rewind(Sim *sim, SimNode *node)
 		sim->operator.dead == QUORUM_NO_NODE &&
 		sim_chance(sim, sim->options.deep_rewind_ppm);
 	cut_back(sim, node, shared_records(sim, node, history), deep, "its operator");
+	node->by_hand = node->disk_recovering;
 	sim_after(sim, sim_draw(sim, (SimRange) {SIM_MS, 50 * SIM_MS}), SIM_EV_BOOT, node);
 }
 

@@ -310,6 +310,16 @@ sim_check_set(Sim *sim, SimNode *node, const QuorumView *view)
 	shared->change_step = step;
 }
 
+static QuorumTerm
+newest_term(const Sim *sim)
+{
+	QuorumTerm	term = SIM_TERM_MAX - 1;
+
+	while (term > 1 && sim->oracle.leader[term] == QUORUM_NO_NODE)
+		term--;
+	return term;
+}
+
 /* What a client of the operator is told is true from then on. */
 void
 sim_check_outcome(Sim *sim, QuorumNodeId id, const QuorumAdmin *asked)
@@ -317,7 +327,7 @@ sim_check_outcome(Sim *sim, QuorumNodeId id, const QuorumAdmin *asked)
 	bool		in = (sim->oracle.newest_members >> (id - 1) & 1) != 0;
 
 	if (asked->type == QUORUM_ADMIN_REMOVE_MEMBER)
-		sim->oracle.gone[id - 1] = true;
+		sim->oracle.gone[id - 1] = newest_term(sim);
 	else if (asked->type == QUORUM_ADMIN_ADD_MEMBER)
 		sim->oracle.added[id - 1] = true;
 	else if (asked->type == QUORUM_ADMIN_CHANGE_ADDRESS)
@@ -388,7 +398,7 @@ is_known_to_recover(const Sim *sim, const SimNode *leader, int index)
 	SimTime		told_at = sim->oracle.told_at[leader->index][index];
 
 	return sim->nodes[index].state_size > 0 && sim->nodes[index].disk_recovering &&
-		told_at != 0 && sim->now - told_at <= PATIENCE_LEASES * sim->options.lease;
+		!sim->nodes[index].by_hand && told_at != 0 && sim->now - told_at <= PATIENCE_LEASES * sim->options.lease;
 }
 
 /* W1: with this one gone a majority of these voters is whole, or no other one is not. */

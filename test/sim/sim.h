@@ -266,6 +266,7 @@ typedef struct SimNode
 	uint8_t		state[QUORUM_ENCODED_MAX];
 	SimSet		disk_set;		/* what the state says, decoded */
 	bool		disk_recovering;
+	bool		by_hand;		/* ... because a person has rewound it: no leader was asked */
 
 	/* PostgreSQL */
 	SimShared	shared;
@@ -311,7 +312,7 @@ typedef struct SimOracle
 	QuorumLsn	lag_lost;		/* most WAL of them that one failover took back */
 	SimSet		sets[SIM_SETS_MAX]; /* of sets with the same votes, the newest */
 	int			set_count;
-	bool		gone[SIM_NODES];	/* its removal was reported as done */
+	QuorumTerm	gone[SIM_NODES];	/* the newest term when its removal was reported as done */
 	bool		added[SIM_NODES];	/* its joining was, and nobody asked for more */
 	uint16_t	moved[SIM_NODES];	/* its port, reported as changed; 0 = anything may be true */
 	QuorumTerm	newest_term;	/* somebody was elected in it */
