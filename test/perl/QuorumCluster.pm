@@ -260,20 +260,21 @@ sub followers
 	return grep { $_ != $leader } $self->nodes;
 }
 
-# Every given node (default: all others) acknowledges WAL of the current term.
+# Every given node (default: all) that does not lead acknowledges WAL of the current term.  Who
+# leads may change meanwhile (E7).
 sub wait_for_followers
 {
 	my ($self, @nodes) = @_;
-	my $leader = $self->wait_for_leader;
-	@nodes = grep { $_ != $leader } $self->nodes unless @nodes;
-	my $names = join(',', map { "'$_->{quorum_name}'" } @nodes);
-	my $count = scalar @nodes;
+	@nodes = $self->nodes unless @nodes;
 
-	return $self->wait_until("followers $names", sub {
-		my $streaming = $self->ask($leader, qq{
+	return $self->wait_until('followers: ' . join(', ', map { $_->{quorum_name} } @nodes), sub {
+		my $leader = $self->wait_for_leader;
+		my @others = grep { $_ != $leader } @nodes;
+		my $names = join(',', map { "'$_->{quorum_name}'" } @others);
+		my $streaming = !@others ? 0 : $self->ask($leader, qq{
 			SELECT count(*) FROM quorum.replication
 			WHERE direction = 'to' AND node IN ($names) AND counted});
-		return defined $streaming && $streaming == $count;
+		return defined $streaming && $streaming == @others;
 	});
 }
 
