@@ -1,6 +1,6 @@
 /*
  * walread.h
- *	  Which file of pg_wal recovery reads a segment from.
+ *	  Reads WAL from the files of pg_wal that recovery would read it from.
  */
 #ifndef PGQ_WALREAD_H
 #define PGQ_WALREAD_H
