@@ -67,7 +67,7 @@ $cluster->start($first);
 $cluster->wait_for_followers;
 
 # More than it had flushed may have been written: then its own log ends within a segment.
-like(log_since($first, $from{ $first->{quorum_name} }), qr/its log ended within a record that the log of the leader has not got|invalid .* in log segment/,
+like(log_since($first, $from{ $first->{quorum_name} }), qr/its log ended within a record that the log of the leader has not got|invalid .* in (?:log|WAL) segment/,
 	'the last leader begins with that record anew, too, and follows');
 $cluster->wait_until('the last leader to show the rows', sub { ($cluster->ask($first, 'SELECT max(id) FROM t') // '') eq '2' }, 20);
 pass('it holds what the leader holds');
