@@ -2,8 +2,9 @@
  * quorum_internal.h
  *	  What the parts of the state machine share: emitting, transitions, peers.
  *
- * For src/core only.  Data flows one way: quorum_node.c dispatches to election,
- * leader, membership and operator; those call down to lease, members and the emitters here.
+ * For src/core only.  Data flows one way: quorum_node.c dispatches to election, leader,
+ * follower, membership and operator; those call down to lease, rule, members and the
+ * emitters here.
  */
 #ifndef QUORUM_INTERNAL_H
 #define QUORUM_INTERNAL_H
@@ -113,26 +114,43 @@ extern void quorum_become_leader(QuorumNode *node, QuorumUpdate *update);
 /* Give up leadership; resign != 0 tells the others. */
 extern void quorum_step_down(QuorumNode *node, QuorumUpdate *update, QuorumLossReason why,
 							 QuorumResignReason resign);
-extern void quorum_on_heartbeat(QuorumNode *node, QuorumUpdate *update,
-								const QuorumMessage *message);
 extern void quorum_on_heartbeat_ack(QuorumNode *node, QuorumUpdate *update,
 									const QuorumMessage *message);
 
 /* Reads wait to be confirmed (R1, R2): by a heartbeat that leaves now. */
 extern void quorum_on_confirm(QuorumNode *node, QuorumUpdate *update);
 extern void quorum_confirm_soon(QuorumNode *node);
-extern void quorum_on_resign(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *message);
 extern void quorum_leader_facts(QuorumNode *node, QuorumUpdate *update);
 extern void quorum_leader_tick(QuorumNode *node, QuorumUpdate *update);
 extern QuorumTime quorum_leader_deadline(const QuorumNode *node);
 
+extern void quorum_close_gate(QuorumNode *node, QuorumUpdate *update);
+
+/* ---- quorum_rule.c ------------------------------------------------------ */
+
 /* The rule commits must satisfy now: joint while a change is under way. */
 extern void quorum_current_rule(const QuorumNode *node, QuorumSyncRule *rule);
+
+/* What enough members of the rule are known to hold of this leader's own WAL. */
+extern QuorumLsn quorum_held_by_rule(const QuorumNode *node, const QuorumSyncRule *rule);
 
 /* Do enough members of the rule hold the leader's WAL up to lsn? */
 extern bool quorum_rule_held(const QuorumNode *node, const QuorumSyncRule *rule, QuorumLsn lsn);
 
-extern void quorum_close_gate(QuorumNode *node, QuorumUpdate *update);
+/* ---- quorum_rewind.c ---------------------------------------------------- */
+
+/* Is it the turn of this member to rewind itself? */
+extern bool quorum_rewind_may_begin(const QuorumNode *node, QuorumNodeId id);
+
+/* Let it begin, if it has to and may; nobody else may before it is known to recover. */
+extern bool quorum_rewind_grant(QuorumNode *node, QuorumNodeId id);
+
+/* ---- quorum_follower.c -------------------------------------------------- */
+
+extern void quorum_on_heartbeat(QuorumNode *node, QuorumUpdate *update,
+								const QuorumMessage *message);
+extern void quorum_on_resign(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *message);
+extern void quorum_follower_facts(QuorumNode *node, QuorumUpdate *update);
 
 /* ---- quorum_resign.c ---------------------------------------------------- */
 

@@ -1,6 +1,6 @@
 /*
  * quorum_leader.c
- *	  What a leader does with its term, and what the others do when they hear it.
+ *	  What a leader does with its term.
  *
  * From the election to the open gate: promote to timeline == term, wait until a
  * record of that term is held by the quorum (S6), open; heartbeats keep the lease
@@ -16,154 +16,6 @@
 /* Reads that want to be confirmed make no more heartbeats than this. */
 #define QUORUM_CONFIRM_INTERVAL_US	500
 
-/* How long one that rewinds itself may be silent before others may, too. */
-#define QUORUM_REWIND_LEASES	30
-
-/* How long a voter that has not spoken to a new leader may be away for a rewind. */
-#define QUORUM_AWAY_LEASES	5
-
-void
-quorum_current_rule(const QuorumNode *node, QuorumSyncRule *rule)
-{
-	switch (node->change.step)
-	{
-		case QUORUM_CHANGE_NONE:
-			quorum_members_sync_rule(&node->hard.members, node->hard.node_id, rule);
-			break;
-		case QUORUM_CHANGE_WAIT_LSN:
-			quorum_members_joint_rule(&node->hard.members, &node->change.next,
-									  node->hard.node_id, rule);
-			break;
-		case QUORUM_CHANGE_WAIT_SET:
-			quorum_members_joint_rule(&node->change.old, &node->hard.members,
-									  node->hard.node_id, rule);
-			break;
-	}
-}
-
-/* What the quorum is known to hold of this leader's own WAL. */
-static QuorumLsn
-held_by_quorum(const QuorumNode *node, const QuorumSyncRule *rule)
-{
-	uint64_t	flushed[QUORUM_MAX_NODES];
-	int			count = 0;
-	QuorumLsn	held;
-
-	if (rule->need == 0)
-		return node->facts.position.lsn;
-	for (int i = 0; i < rule->count; i++)
-	{
-		int			index = quorum_members_find(&node->hard.members, rule->ids[i]);
-		const QuorumPeer *peer = index < 0 ? NULL : &node->peers[index];
-
-		flushed[count++] = peer != NULL && peer->stream_term == node->hard.term &&
-			peer->term == node->hard.term ? peer->stream_flush : 0;
-	}
-	held = quorum_nth_largest(flushed, count, rule->need);
-	return held < node->facts.position.lsn ? held : node->facts.position.lsn;
-}
-
-bool
-quorum_rule_held(const QuorumNode *node, const QuorumSyncRule *rule, QuorumLsn lsn)
-{
-	return held_by_quorum(node, rule) >= lsn;
-}
-
-/* A voter that has not spoken to this leader yet may be away for a rewind of its own. */
-static bool
-may_be_rewinding(const QuorumNode *node, const QuorumPeer *peer)
-{
-	return peer->heard_at == 0 &&
-		node->now.mono - node->elected_at < QUORUM_AWAY_LEASES * node->config.lease_us;
-}
-
-static bool
-gone_for_long(const QuorumNode *node, const QuorumPeer *peer)
-{
-	QuorumTime	since = peer->heard_at > peer->recovering_since ?
-		peer->heard_at : peer->recovering_since;
-
-	return node->now.mono - since > QUORUM_REWIND_LEASES * node->config.lease_us;
-}
-
-/*
- * Would this leader still have its lease if that voter said nothing more?  Not asked where
- * there is no majority without it anyway.
- */
-static bool
-leads_without(const QuorumNode *node, QuorumNodeId id)
-{
-	int			needed = quorum_members_majority(&node->hard.members);
-	int			heard = 0;
-
-	if (!quorum_members_votes(&node->hard.members, id) ||
-		quorum_members_vote_count(&node->hard.members) - 1 < needed)
-		return true;
-	for (int i = 0; i < node->hard.members.count; i++)
-	{
-		QuorumNodeId other = node->hard.members.members[i].id;
-
-		if (other != id && quorum_members_votes(&node->hard.members, other) &&
-			(other == node->hard.node_id || node->peers[i].acked_until > node->now.boot))
-			heard++;
-	}
-	return heard >= needed;
-}
-
-/*
- * W1, S8: who rewinds itself neither votes nor stands until it is whole again.  So that
- * the cluster survives the loss of this leader meanwhile, a majority must stay whole;
- * when it is not anyway, one at a time.  A gate that cannot open because those that
- * should hold its first record have diverged lets one of them go, but not the one whose
- * word its lease stands on: nobody would lead while that one copies.
- */
-static bool
-may_rewind(const QuorumNode *node, QuorumNodeId id)
-{
-	int			others = 0;
-
-	if (!node->promoted || !quorum_lease_valid(node) || !leads_without(node, id))
-		return false;
-	if (node->rewinding != QUORUM_NO_NODE && node->rewinding != id &&
-		node->now.mono < node->rewinding_until)
-		return false;
-	for (int i = 0; i < node->hard.members.count; i++)
-	{
-		const QuorumPeer *peer = &node->peers[i];
-
-		/*
-		 * Of two that wait, the lower id goes first.  One that went away recovering and does
-		 * not come back holds up the others for some leases only.
-		 */
-		if (peer->id != id && peer->id != node->hard.node_id &&
-			((peer->recovering && !gone_for_long(node, peer)) ||
-			 may_be_rewinding(node, peer) || (peer->diverged && peer->id < id)) &&
-			quorum_members_votes(&node->hard.members, peer->id))
-			others++;
-	}
-	if (others == 0 || !quorum_members_votes(&node->hard.members, id))
-		return true;
-
-	/* Which set the others would elect by is open then. */
-	if (node->change.step != QUORUM_CHANGE_NONE)
-		return false;
-	return node->gate_open && quorum_members_vote_count(&node->hard.members) - others - 1 >=
-		quorum_members_majority(&node->hard.members);
-}
-
-/* Nobody else is granted a rewind before this one is known to recover. */
-static bool
-grant_rewind(QuorumNode *node, QuorumNodeId id)
-{
-	const QuorumPeer *peer = quorum_peer_find(node, id);
-
-	if (peer == NULL || !peer->diverged || !may_rewind(node, id))
-		return false;
-	node->rewinding = id;
-	node->rewinding_until = node->now.mono + 2 * node->config.lease_us;
-	return true;
-}
-
 static void
 send_heartbeat(QuorumNode *node, QuorumUpdate *update, QuorumNodeId to)
 {
@@ -172,7 +24,7 @@ send_heartbeat(QuorumNode *node, QuorumUpdate *update, QuorumNodeId to)
 	beat->sent_at = node->now.boot;
 	beat->lease_us = node->config.lease_us;
 	beat->gate_open = node->gate_open;
-	beat->rewind_granted = grant_rewind(node, to);
+	beat->rewind_granted = quorum_rewind_grant(node, to);
 	beat->quorum_lsn = node->quorum_lsn;
 	for (int i = 0; i < node->hard.members.count; i++)
 	{
@@ -302,119 +154,6 @@ quorum_step_down(QuorumNode *node, QuorumUpdate *update, QuorumLossReason why,
 	memset(&node->transfer, 0, sizeof(node->transfer));
 }
 
-/* Take what the leader tells of the others; direct news are newer than its word. */
-static void
-take_gossip(QuorumNode *node, const QuorumMessage *beat)
-{
-	QuorumPeer *leader = quorum_peer_find(node, beat->from);
-
-	node->leader_lsn = beat->position.tli == beat->term ? beat->position.lsn : 0;
-	if (leader != NULL)
-		leader->replay_lsn = beat->position.lsn;
-	for (int i = 0; i < beat->gossip_count; i++)
-	{
-		const QuorumGossip *gossip = &beat->gossip[i];
-		QuorumPeer *peer = quorum_peer_find(node, gossip->id);
-
-		if (gossip->id == node->hard.node_id)
-			node->gossip_position = gossip->position;
-		if (peer == NULL)
-			continue;
-
-		/* W1: a rewind outlives the leader that allowed it, and the next one must know. */
-		if (gossip->recovering && !peer->recovering)
-		{
-			peer->recovering = true;
-			peer->recovering_since = node->now.mono;
-		}
-		if (gossip->heard_ago_us > node->now.mono)
-			continue;
-		peer->gossip_heard_at = node->now.mono - gossip->heard_ago_us;
-		if (peer->heard_at > peer->gossip_heard_at)
-			continue;
-		peer->priority = gossip->priority;
-		peer->replay_lsn = gossip->replay_lsn;
-		if (quorum_walpos_known(gossip->position))
-			peer->position = gossip->position;
-	}
-}
-
-/* Follow `from`, the elected leader of its term. */
-static void
-accept_leader(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *beat)
-{
-	if (node->role == QUORUM_ROLE_LEADER)
-	{
-		/* Two leaders in one term would be the end of everything (S1). */
-		quorum_assert(beat->term > node->hard.term);
-		quorum_step_down(node, update, QUORUM_LOSS_HIGHER_TERM, 0);
-	}
-	quorum_become_follower(node, beat->term);
-	quorum_assert(node->leader == QUORUM_NO_NODE || node->leader == beat->from);
-	if (node->leader != beat->from)
-	{
-		node->leader = beat->from;
-		node->has_followed = true;
-		node->leader_closing = false;
-		node->successor = QUORUM_NO_NODE;
-		node->leader_lsn = 0;
-		node->quorum_lsn = 0;
-		quorum_emit_note(update, QUORUM_NOTE_LEADER_FOUND, node->hard.term, beat->from, 0);
-	}
-	node->chosen = false;
-	node->election_at = QUORUM_NEVER;
-	node->probe_at = QUORUM_NEVER;
-	node->lost_rounds = 0;
-	node->lost_votes = 0;
-	if (node->boot_hold)
-	{
-		/* Whoever led before was not leader any more when this one was elected. */
-		node->boot_hold = false;
-		node->promise_until = 0;
-	}
-	if (node->now.mono + beat->lease_us > node->promise_until)
-		node->promise_until = node->now.mono + beat->lease_us;
-
-	/* L3: the longest promise that still runs is what a boot has to wait out. */
-	if (beat->lease_us > node->hard.promise_us ||
-		(beat->lease_us < node->hard.promise_us &&
-		 node->promise_until == node->now.mono + beat->lease_us))
-	{
-		node->hard.promise_us = beat->lease_us;
-		node->hard_dirty = true;
-	}
-	node->leader_gate_open = beat->gate_open;
-	node->rewind_granted = beat->rewind_granted;
-	if (beat->quorum_lsn > node->quorum_lsn)
-		node->quorum_lsn = beat->quorum_lsn;
-	take_gossip(node, beat);
-}
-
-void
-quorum_on_heartbeat(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *message)
-{
-	bool		closing = node->leader_closing && node->leader == message->from;
-
-	if (message->lease_us <= 0 || message->lease_us > QUORUM_NEVER / 4)
-		return;
-
-	/*
-	 * An old term gets the newer one in return and no promise.  A leader that is no
-	 * voter in our set gets our set's id, and sends its own: what we promise must be
-	 * to somebody whose denial can end the promise (L3).  Who has resigned leads no
-	 * more, whatever was on its way.
-	 */
-	if (message->term < node->hard.term || message->term == node->resigned_term || closing ||
-		!quorum_members_votes(&node->hard.members, message->from))
-	{
-		quorum_emit_ack(node, update, QUORUM_MSG_HEARTBEAT_ACK, message->from, 0);
-		return;
-	}
-	accept_leader(node, update, message);
-	quorum_emit_ack(node, update, QUORUM_MSG_HEARTBEAT_ACK, message->from, message->sent_at);
-	update->messages[update->message_count - 1].lease_us = message->lease_us;
-}
-
 void
 quorum_on_heartbeat_ack(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *message)
 {
@@ -439,7 +178,7 @@ quorum_on_heartbeat_ack(QuorumNode *node, QuorumUpdate *update, const QuorumMess
 			peer->acked_sent = message->sent_at;
 	}
 	if (message->asks || (message->diverged && node->rewinding != message->from &&
-						  may_rewind(node, message->from)))
+						  quorum_rewind_may_begin(node, message->from)))
 		quorum_confirm_soon(node);
 	quorum_lease_renew(node);
 }
@@ -466,29 +205,8 @@ quorum_on_confirm(QuorumNode *node, QuorumUpdate *update)
 }
 
 void
-quorum_on_resign(QuorumNode *node, QuorumUpdate *update, const QuorumMessage *message)
-{
-	if (message->term != node->hard.term || node->leader != message->from)
-		return;
-	quorum_assert(node->role != QUORUM_ROLE_LEADER);
-
-	/* Planned stop: its last record is on its way, and then nobody has to rewind. */
-	if (message->resign == QUORUM_RESIGN_SHUTDOWN && node->facts_known && node->facts.streaming)
-	{
-		node->leader_closing = true;
-		node->successor = message->node_id;
-		return;
-	}
-	node->resigned_term = message->term;
-	node->successor = message->node_id;
-	quorum_leader_lost(node, update, QUORUM_LOSS_RESIGNED);
-}
-
-void
 quorum_leader_facts(QuorumNode *node, QuorumUpdate *update)
 {
-	if (node->role == QUORUM_ROLE_FOLLOWER && node->leader_closing && !node->facts.streaming)
-		quorum_leader_lost(node, update, QUORUM_LOSS_CLOSING);
 	if (node->role != QUORUM_ROLE_LEADER)
 		return;
 	if (node->facts.fsync_off)
@@ -529,7 +247,7 @@ serve_what_is_held(QuorumNode *node, QuorumUpdate *update)
 	QuorumLsn	held;
 
 	quorum_current_rule(node, &rule);
-	held = held_by_quorum(node, &rule);
+	held = quorum_held_by_rule(node, &rule);
 	if (held > node->quorum_lsn)
 		node->quorum_lsn = held;
 	if (node->gate_open || node->transfer.target != QUORUM_NO_NODE ||

@@ -151,6 +151,7 @@ on_facts(QuorumNode *node, QuorumUpdate *update, const QuorumFacts *facts)
 	node->facts_known = true;
 	check_rewind_awaited(node);
 	check_ack_floor(node);
+	quorum_follower_facts(node, update);
 	quorum_leader_facts(node, update);
 	quorum_membership_facts(node);
 	quorum_transfer_facts(node);
