@@ -10,6 +10,8 @@
 # have replayed it.  Nothing that happens now and then, or more at the beginning than later,
 # falls into a turn: no checkpoint, no autovacuum, no full page images.  Nobody takes two turns
 # in a row: the second would find what the first left behind.  Settings that differ are printed.
+# What one turn differs by from the next does not shrink with its length: many short turns say
+# more than some long ones.
 #
 # The CPU time of a transaction counts the processes of the turn's own servers: it is told
 # by kind of process, and it says what the extension costs also on a machine that is not quiet.
@@ -25,7 +27,7 @@ use List::Util qw(max sum0 uniq);
 use POSIX ();
 use Time::HiRes qw(time sleep);
 
-my %option = (pairs => 30, seconds => 5, idle => 60, settle => 15, clients => '1 8 16', nodes => 3);
+my %option = (pairs => 100, seconds => 1, idle => 60, settle => 15, clients => '1 8 16', nodes => 3);
 Getopt::Long::GetOptions(\%option, 'bindir=s', 'lease-check=s', 'pairs=i', 'seconds=i', 'idle=i', 'settle=i', 'clients=s', 'nodes=i')
   or die "usage: bench.pl --bindir DIR --lease-check FILE [--clients \"N …\"] [--pairs N] [--seconds N] [--idle SECONDS] [--settle SECONDS]\n";
 my @clients = grep { $_ > 0 } split /[ ,]+/, $option{clients};

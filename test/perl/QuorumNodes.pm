@@ -38,7 +38,7 @@ sub unprivileged_user
 	die "there is neither a user postgres nor a user nobody to run the servers\n";
 }
 
-# Make a directory below /tmp for the unprivileged user, copy the given files or trees there
+# Make a directory below TMPDIR, or /tmp, for the unprivileged user, copy the given files or trees there
 # (the clone may be out of its sight), become that user, and leave a janitor behind that
 # clears away every process however this one ends.
 sub open_workspace
@@ -46,7 +46,8 @@ sub open_workspace
 	my ($name, @files) = @_;
 
 	umask 077;
-	$workspace = File::Temp::mkdtemp("/tmp/pg_quorum-$name-XXXX");
+	my $parent = $ENV{TMPDIR} || '/tmp';
+	$workspace = File::Temp::mkdtemp("$parent/pg_quorum-$name-XXXX");
 	my @copies = map { "$workspace/" . (split m{/})[-1] } @files;
 	system('cp', '-R', @files, $workspace) == 0 or die "could not copy to $workspace\n" if @files;
 	if ($> == 0)
