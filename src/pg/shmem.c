@@ -26,6 +26,7 @@
 #include "restart.h"
 #include "shmem.h"
 #include "state.h"
+#include "walsync.h"
 
 #define TRANCHE_NAME "pg_quorum"
 
@@ -156,7 +157,7 @@ shmem_fill(PgqShared *shared)
 	pg_atomic_init_u64(&shared->proofs_made, 0);
 	for (int i = 0; i < PGQ_INCARNATIONS; i++)
 		pg_atomic_init_u64(&shared->incarnations[i].owner, 0);
-	pg_atomic_init_u32(&shared->unsynced, enableFsync ? 0 : 1);
+	pg_atomic_init_u32(&shared->unsynced, pgq_walsync_missed() ? 1 : 0);
 	pg_atomic_init_u32(&shared->local_wal_read, 0);
 	pg_atomic_init_u32(&shared->log_damaged, 0);
 	pg_atomic_init_u32(&shared->log_damage_kept, 0);

@@ -17,7 +17,7 @@
  *		zeroed: zeroes would make the old leader's shutdown wait (V16).
  * A4	no ack without fsync (walsync.c).
  * W4	no ack before recovery is consistent.
- * R5	the first connect since boot says that the local log has been read.
+ * R5	the first connect since boot says that the local log has been read, and is on the disk.
  *
  * A walreceiver that must go leaves by proc_exit(0).  The startup process notices at once, reads
  * what had been flushed and asks for the next one, which waits in connect for a leader; so the
@@ -370,6 +370,7 @@ stream_note_local_wal(void)
 	if (pg_atomic_read_u32(&pgq_shared->local_wal_read) == 0 &&
 		GetXLogReplayRecPtr(NULL) != InvalidXLogRecPtr)
 	{
+		pgq_walsync_make_durable();
 		pg_atomic_write_u32(&pgq_shared->local_wal_read, 1);
 		pgq_shmem_wake_worker();
 	}

@@ -11,8 +11,11 @@
  * with two of the methods what makes a write durable is how the file was opened.  So the
  * walreceiver ends, and the next one opens it anew.
  *
+ * What was written before a boot PostgreSQL syncs only after a crash.  A server that was stopped
+ * cleanly may have run with fsync off, or may be a copy that somebody has just made.
+ *
  * Rules: A4 (no acknowledgement of what a power cut can take), R1 (a failed fsync is not
- * tried again).  Not here: WAL that a server wrote before it was stopped with fsync off.
+ * tried again).
  */
 #include "postgres.h"
 
@@ -21,6 +24,8 @@
 
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
+#include "catalog/pg_control.h"
+#include "common/controldata_utils.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
@@ -40,6 +45,30 @@ sync_file_system(const char *directory)
 				(errcode_for_file_access(),
 				 errmsg("could not sync the file system of \"%s\": %m", directory)));
 	close(fd);
+}
+
+bool
+pgq_walsync_missed(void)
+{
+	bool		crc_ok;
+	ControlFileData *control = get_controlfile(DataDir, &crc_ok);
+	bool		clean = !crc_ok || control->state == DB_SHUTDOWNED ||
+		control->state == DB_SHUTDOWNED_IN_RECOVERY;
+
+	pfree(control);
+	return clean || !enableFsync;
+}
+
+void
+pgq_walsync_make_durable(void)
+{
+	if (!enableFsync || pg_atomic_read_u32(&pgq_shared->unsynced) == 0)
+		return;
+	sync_file_system(DataDir);
+	sync_file_system(XLOGDIR);
+	pg_atomic_write_u32(&pgq_shared->unsynced, 0);
+	ereport(LOG,
+			(errmsg("quorum: what was written and not synced is on the disk now")));
 }
 
 bool
@@ -64,13 +93,6 @@ pgq_walsync_durable(void)
 						off ? "fsync" : "wal_sync_method")));
 		proc_exit(0);
 	}
-	if (pg_atomic_read_u32(&pgq_shared->unsynced) != 0)
-	{
-		sync_file_system(DataDir);
-		sync_file_system(XLOGDIR);
-		pg_atomic_write_u32(&pgq_shared->unsynced, 0);
-		ereport(LOG,
-				(errmsg("quorum: what was written and not synced is on the disk now")));
-	}
+	pgq_walsync_make_durable();
 	return true;
 }

@@ -1,3 +1,5 @@
+# Acknowledged is what is on the disk, whatever the settings say or said when it was written.
+#
 # With wal_sync_method = open_datasync or open_sync what makes a write durable is how its file was
 # opened.  PostgreSQL's walreceiver keeps the file that it has open when that setting or fsync
 # changes, and calls flushed what was only written.
@@ -65,5 +67,19 @@ $cluster->wait_until('a segment that is opened while fsync is off', sub { return
 set_and_reload('fsync', 'on');
 acknowledged();
 is(writes_through(), 'yes', '... also when fsync was off when it was opened');
+
+# ---- what was written before a boot -------------------------------------------------------
+
+# A clean stop, after which PostgreSQL syncs nothing.
+set_and_reload('fsync', 'off');
+$leader->safe_psql('postgres', 'INSERT INTO t VALUES (3)');
+$node->safe_psql('postgres', 'ALTER SYSTEM SET fsync = on');
+my $offset = $cluster->log_size($node);
+$node->stop('fast');
+$cluster->start($node);
+$cluster->wait_for_followers;
+like(PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset),
+	qr/what was written and not synced is on the disk now.*started streaming WAL/s,
+	'what was written before a clean stop is synced before the node says that it has it');
 
 done_testing();
