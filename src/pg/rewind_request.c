@@ -200,6 +200,27 @@ pgq_rewind_consistent(void)
 	return consistent;
 }
 
+/*
+ * PostgreSQL compares this with the end of the record that changes the timeline, so what is missing
+ * behind a fork, and is no longer than that record, would be taken for read.
+ */
+QuorumWalPos
+pgq_rewind_needed_log(void)
+{
+	QuorumWalPos needed = {0, InvalidXLogRecPtr};
+	bool		crc_ok;
+	ControlFileData *control = get_controlfile(DataDir, &crc_ok);
+
+	if (!crc_ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("\"pg_control\" was being written")));
+	needed.tli = control->minRecoveryPointTLI;
+	needed.lsn = control->minRecoveryPoint;
+	pfree(control);
+	return needed;
+}
+
 void
 pgq_rewind_verified(QuorumTerm term)
 {

@@ -16,7 +16,7 @@
  *		only behind the check of the leader's history (V1).  A fenced stream is cut, not
  *		zeroed: zeroes would make the old leader's shutdown wait (V16).
  * A4	no ack without fsync (walsync.c).
- * W4	no ack before recovery is consistent.
+ * W4	no ack before recovery is consistent, nor a stream with which it never can be.
  * R5	the first connect since boot says that the local log has been read, and is on the disk.
  *
  * A walreceiver that must go leaves by proc_exit(0).  The startup process notices at once, reads
@@ -96,7 +96,7 @@ static void stream_exit(int code, Datum arg);
 static bool stream_wait_for_leader(QuorumMember *leader, uint64 deadline);
 static void stream_check_history(WalReceiverConn *conn);
 pg_noreturn static void stream_forget(TimeLineID tli, const char *why);
-pg_noreturn static void stream_diverged(TimeLineID tli, XLogRecPtr lsn);
+pg_noreturn static void stream_diverged(const char *what, TimeLineID tli, XLogRecPtr lsn);
 static bool stream_start_once(WalReceiverConn *conn, const WalRcvStreamOptions *options,
 							  bool last, bool *failed);
 static void stream_record_ack(XLogRecPtr flush);
@@ -413,6 +413,7 @@ stream_check_history(WalReceiverConn *conn)
 {
 	TimeLineID	tli;
 	XLogRecPtr	lsn = GetXLogReplayRecPtr(&tli);
+	QuorumWalPos needed = pgq_rewind_needed_log();
 	TimeLineID	adopted;
 	char	   *filename;
 	char	   *content = NULL;
@@ -436,7 +437,10 @@ stream_check_history(WalReceiverConn *conn)
 		return;
 
 	if (!pgq_history_contains(&stream.history, tli, lsn))
-		stream_diverged(tli, lsn);
+		stream_diverged("its log ends at", tli, lsn);
+	if (needed.lsn != InvalidXLogRecPtr &&
+		!pgq_history_contains(&stream.history, needed.tli, needed.lsn))
+		stream_diverged("its data need the log to", needed.tli, needed.lsn);
 
 	adopted = pgq_follow_adopted_timeline(tli, lsn);
 	if (adopted != 0 && !pgq_history_has(&stream.history, adopted))
@@ -453,14 +457,14 @@ stream_forget(TimeLineID tli, const char *why)
 }
 
 static void
-stream_diverged(TimeLineID tli, XLogRecPtr lsn)
+stream_diverged(const char *what, TimeLineID tli, XLogRecPtr lsn)
 {
 	PgqStreamReport *report = &pgq_shared->stream;
 	char		reason[QUORUM_REASON_SIZE];
 
 	snprintf(reason, sizeof(reason),
-			 "needs a rewind: its log ends at %X/%X of timeline %u, which is not in the log of term %u",
-			 LSN_FORMAT_ARGS(lsn), tli, stream.term);
+			 "needs a rewind: %s %X/%X of timeline %u, which is not in the log of term %u",
+			 what, LSN_FORMAT_ARGS(lsn), tli, stream.term);
 
 	SpinLockAcquire(&pgq_shared->stream_mutex);
 	report->diverged = true;
