@@ -17,6 +17,7 @@
  *		zeroed: zeroes would make the old leader's shutdown wait (V16).
  * A4	no ack without fsync (walsync.c).
  * W4	no ack before recovery is consistent, nor a stream with which it never can be.
+ * P5	no ack across what may be torn (stream_gap.c).
  * R5	the first connect since boot says that the local log has been read, and is on the disk.
  *
  * A walreceiver that must go leaves by proc_exit(0).  The startup process notices at once, reads
@@ -311,6 +312,7 @@ stream_send(WalReceiverConn *conn, const char *buffer, int nbytes)
 	pgq_stream_gap_check(flush);
 
 	if (stream.tli == stream.term && durable && pgq_rewind_consistent() &&
+		pgq_stream_gap_closed() &&
 		pg_atomic_read_u64(&pgq_shared->fence_term) == stream.term)
 		stream_record_ack(flush);
 	else

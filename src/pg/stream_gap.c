@@ -13,6 +13,9 @@
  * So the stream begins where the record does.  Recovery looks at files again only when it boots:
  * the server restarts in place as soon as there is something to read.
  *
+ * Nor is it known what a power cut has left of the end of that record which is here: recovery can
+ * tell when it has the rest.  If it is torn, it asks for the segment in which the record begins.
+ *
  * Rules: P5, V4.
  */
 #include "postgres.h"
@@ -28,6 +31,7 @@
 #include "shmem.h"
 #include "stream_gap.h"
 
+static XLogRecPtr stream_start = InvalidXLogRecPtr; /* invalid = what is before it is whole */
 static XLogRecPtr gap_from = InvalidXLogRecPtr; /* invalid = there is none */
 
 static bool read_at_boot(TimeLineID tli, XLogRecPtr lsn);
@@ -37,6 +41,7 @@ pgq_stream_gap_start(const PgqHistory *history, TimeLineID tli, XLogRecPtr start
 {
 	XLogRecPtr	replayed = GetXLogReplayRecPtr(NULL);
 
+	stream_start = start;
 	gap_from = InvalidXLogRecPtr;
 	if (replayed == InvalidXLogRecPtr || replayed >= start)
 		return start;			/* recovery has not begun, or reads the segment it asks for */
@@ -47,8 +52,18 @@ pgq_stream_gap_start(const PgqHistory *history, TimeLineID tli, XLogRecPtr start
 			!read_at_boot(tli, replayed))
 			gap_from = replayed;
 	}
-	return gap_from == InvalidXLogRecPtr ? start :
-		replayed - XLogSegmentOffset(replayed, wal_segment_size);
+	if (gap_from != InvalidXLogRecPtr)
+		stream_start = replayed - XLogSegmentOffset(replayed, wal_segment_size);
+	return stream_start;
+}
+
+bool
+pgq_stream_gap_closed(void)
+{
+	/* a record that is being applied has been read */
+	if (stream_start != InvalidXLogRecPtr && GetCurrentReplayRecPtr(NULL) >= stream_start)
+		stream_start = InvalidXLogRecPtr;
+	return stream_start == InvalidXLogRecPtr;
 }
 
 void

@@ -19,4 +19,7 @@ extern XLogRecPtr pgq_stream_gap_start(const PgqHistory *history, TimeLineID tli
  */
 extern void pgq_stream_gap_check(XLogRecPtr flush);
 
+/* Is all that is before the stream whole, so that what came may be acknowledged?  Cheap. */
+extern bool pgq_stream_gap_closed(void);
+
 #endif							/* PGQ_STREAM_GAP_H */
