@@ -177,9 +177,9 @@ on_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 		   QueryEnvironment *query_env, DestReceiver *dest, QueryCompletion *completion)
 {
 	Node	   *stmt = pstmt->utilityStmt;
-	bool		reads = (IsA(stmt, CopyStmt) && !((CopyStmt *) stmt)->is_from) ||
-		IsA(stmt, FetchStmt) || IsA(stmt, NotifyStmt) || IsA(stmt, DoStmt) ||
-		IsA(stmt, CallStmt);
+	bool		unseen = (IsA(stmt, CopyStmt) && !((CopyStmt *) stmt)->is_from) ||
+		IsA(stmt, DoStmt) || IsA(stmt, CallStmt);
+	bool		reads = unseen || IsA(stmt, FetchStmt) || IsA(stmt, NotifyStmt);
 
 	if (IsA(stmt, TransactionStmt))
 	{
@@ -209,10 +209,13 @@ on_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 
 	/*
 	 * COPY of a table, FETCH from a cursor WITH HOLD, and expressions of DO and CALL read
-	 * without the executor; after reading counts (S7).  NOTIFY gets its xid after PRE_COMMIT,
-	 * and one that reaches nobody had better fail.
+	 * without the executor; after reading counts (S7).  What the executor read for a cursor
+	 * was confirmed then.  NOTIFY gets its xid after PRE_COMMIT, and one that reaches nobody
+	 * had better fail.
 	 */
-	if (reads)
+	if (unseen)
+		pgq_fence_confirm_read();
+	else if (reads)
 		pgq_fence_check_read();
 }
 
@@ -220,7 +223,7 @@ on_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 static void
 before_commit(void)
 {
-	if (!pgq_is_member() || RecoveryInProgress())
+	if (!pgq_is_member())
 		return;
 
 	/* a two-phase command has been checked, and its work is done: it cannot be refused now */
@@ -228,6 +231,8 @@ before_commit(void)
 		return;
 
 	pgq_fence_confirm_calls();
+	if (RecoveryInProgress())
+		return;
 	arm();
 	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		return;

@@ -28,6 +28,9 @@ extern void pgq_fence_reads_init(void);
 /* ERROR unless this server may answer a read now; a standby may always. */
 extern void pgq_fence_check_read(void);
 
+/* fence_reads.c: likewise, and wait until it is as sure as quorum.read_consistency wants. */
+extern void pgq_fence_confirm_read(void);
+
 /* fence_reads.c: before a commit, ERROR when a function call of the client was not confirmed. */
 extern void pgq_fence_confirm_calls(void);
 extern void pgq_fence_forget_calls(void);

@@ -79,7 +79,7 @@ void
 pgq_fence_confirm_calls(void)
 {
 	if (called)
-		pgq_fence_check_read();
+		pgq_fence_confirm_read();
 }
 
 void
@@ -102,6 +102,16 @@ pgq_fence_check_read(void)
 	if (!is_client() || pgq_read_level_is_local())
 		return;
 	if (!pgq_fence_may_serve() && !RecoveryInProgress())
+		refuse("read");
+}
+
+/* After such a read: what the client asked for is confirmed, as a query of its own is. */
+void
+pgq_fence_confirm_read(void)
+{
+	pgq_fence_check_read();
+	if (is_client() && depth == 0 && pgq_read_level_waits() &&
+		!pgq_read_level_confirm(pgq_fence_may_serve))
 		refuse("read");
 }
 

@@ -29,6 +29,21 @@ sub reader
 
 sub worker { return $cluster->ask($_[0], 'SELECT worker_pid FROM quorum.status'); }
 
+# Reads that do not pass the executor.
+$leader->safe_psql('postgres', q{SELECT lo_from_bytea(7777, 'one')});
+my $exported = PostgreSQL::Test::Utils::tempdir() . '/exported';
+my %unseen = (
+	'COPY' => 'COPY t TO STDOUT',
+	'an expression of DO' => q{DO $$ DECLARE b bytea; BEGIN b := lo_get(7777); END $$},
+	'a function call of the protocol' => "\\lo_export 7777 '$exported'");
+$cluster->wait_for_followers;
+my %brief = (leader => reader($leader, 'quorum', 5000), follower => reader($follower, 'committed', 5000));
+for my $node (sort keys %brief)
+{
+	ok(defined $brief{$node}->ask($unseen{$_}), "the $node answers: $_") for sort keys %unseen;
+	$brief{$node}->ask('SET quorum.read_timeout = 100');
+}
+
 my %at_leader = map { $_ => reader($leader, $_, 300) } qw(local lease committed quorum);
 my %at_follower = map { $_ => reader($follower, $_, 300) } qw(local lease committed quorum);
 
@@ -44,6 +59,11 @@ my @workers = map { worker($_) } $cluster->followers;
 kill 'STOP', @workers;
 is($at_leader{quorum}->ask('SELECT count(*) FROM t'), undef, 'quorum: nobody confirms the read');
 like($at_leader{quorum}->error, qr/not confirmed within 300 ms/, '... and it says so');
+for my $what (sort keys %unseen)
+{
+	is($brief{leader}->ask($unseen{$what}), undef, "quorum: neither is $what");
+	like($brief{leader}->error, qr/not confirmed within 100 ms/, '... and it says so');
+}
 is($at_leader{lease}->ask('SELECT count(*) FROM t'), '1', 'lease: valid all the same');
 is($at_leader{quorum}->ask('SELECT role FROM quorum.status'), 'leader',
 	'quorum: the own status needs no confirmation');
@@ -68,6 +88,11 @@ for my $level (qw(committed quorum))
 	is($at_follower{$level}->ask('SELECT count(*) FROM t'), undef,
 		"$level: it is not known that the quorum has it");
 	like($at_follower{$level}->error, qr/not confirmed within 300 ms/, '... and it says so');
+}
+for my $what (sort keys %unseen)
+{
+	is($brief{follower}->ask($unseen{$what}), undef, "committed: neither is $what");
+	like($brief{follower}->error, qr/not confirmed within 100 ms/, '... and it says so');
 }
 kill 'CONT', $worker;
 $cluster->wait_until('it is known', sub {
