@@ -229,6 +229,18 @@ test_from(const TestHost *host, QuorumNodeId from, QuorumMessageType type, Quoru
 	return message;
 }
 
+QuorumMessage
+test_ack(const TestHost *host, QuorumNodeId from, QuorumTerm term, QuorumLsn flush)
+{
+	QuorumMessage ack = test_from(host, from, QUORUM_MSG_HEARTBEAT_ACK, term);
+
+	ack.sent_at = host->now.boot;
+	ack.lease_us = LEASE;
+	ack.stream_term = flush == 0 ? 0 : term;
+	ack.stream_flush = flush;
+	return ack;
+}
+
 const QuorumMessage *
 test_sent(const TestHost *host, QuorumMessageType type)
 {
@@ -238,6 +250,17 @@ test_sent(const TestHost *host, QuorumMessageType type)
 			return &host->sent[i];
 	}
 	return NULL;
+}
+
+QuorumVerdict
+test_answer(TestHost *host, const QuorumMessage *request)
+{
+	const QuorumMessage *reply;
+
+	(void) test_message(host, request);
+	reply = test_sent(host, request->type == QUORUM_MSG_VOTE_REQUEST ? QUORUM_MSG_VOTE_REPLY :
+					  QUORUM_MSG_PRE_VOTE_REPLY);
+	return reply == NULL ? QUORUM_REFUSED_NOT_READY : reply->verdict;
 }
 
 bool
@@ -291,19 +314,38 @@ test_host_init(TestHost *host, int voters)
 }
 
 void
-test_become_leader(TestHost *host)
+test_until_it_asks(TestHost *host)
 {
-	QuorumMessage reply;
-
 	(void) test_facts(host);
 	for (int i = 0; i < 100 && host->node.role == QUORUM_ROLE_FOLLOWER; i++)
 		(void) test_tick_at(host, host->now.mono + 50 * MS);
-	reply = test_from(host, 2, QUORUM_MSG_PRE_VOTE_REPLY, host->node.hard.term);
-	reply.proposed_term = host->node.hard.term + 1;
-	(void) test_message(host, &reply);
-	reply = test_from(host, 2, QUORUM_MSG_VOTE_REPLY, host->node.hard.term);
-	reply.proposed_term = host->node.hard.term;
-	(void) test_message(host, &reply);
+}
+
+bool
+test_vote(TestHost *host, QuorumNodeId from, QuorumMessageType type, QuorumTerm term)
+{
+	QuorumMessage reply = test_from(host, from, type, host->node.hard.term);
+
+	reply.proposed_term = term;
+	return test_message(host, &reply);
+}
+
+void
+test_elect(TestHost *host, QuorumNodeId first, QuorumNodeId last)
+{
+	QuorumTerm	term = host->node.hard.term + 1;
+
+	test_until_it_asks(host);
+	for (QuorumNodeId id = first; id <= last; id++)
+		(void) test_vote(host, id, QUORUM_MSG_PRE_VOTE_REPLY, term);
+	for (QuorumNodeId id = first; id <= last; id++)
+		(void) test_vote(host, id, QUORUM_MSG_VOTE_REPLY, term);
+}
+
+void
+test_become_leader(TestHost *host)
+{
+	test_elect(host, 2, 2);
 }
 
 void

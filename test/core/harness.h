@@ -59,10 +59,26 @@ extern bool test_peer(TestHost *host, QuorumEventType type, QuorumNodeId peer);
 /* A message of `type` from a peer whose log ends like ours. */
 extern QuorumMessage test_from(const TestHost *host, QuorumNodeId from, QuorumMessageType type,
 							   QuorumTerm term);
+
+/* Its answer to a heartbeat of this instant; flush = 0: it holds no WAL of that term. */
+extern QuorumMessage test_ack(const TestHost *host, QuorumNodeId from, QuorumTerm term,
+							  QuorumLsn flush);
 extern const QuorumMessage *test_sent(const TestHost *host, QuorumMessageType type);
+
+/* What it says to whoever asks for a vote or a pre-vote. */
+extern QuorumVerdict test_answer(TestHost *host, const QuorumMessage *request);
 extern bool test_noted(const TestHost *host, QuorumNoteType type);
 
-/* Through pre-vote and vote to leadership of a cluster of three. */
+/* Time passes until it asks for pre-votes, if it ever does. */
+extern void test_until_it_asks(TestHost *host);
+
+/* It gets a pre-vote or a vote for that term. */
+extern bool test_vote(TestHost *host, QuorumNodeId from, QuorumMessageType type, QuorumTerm term);
+
+/* Through pre-vote and vote of these to leadership of the next term. */
+extern void test_elect(TestHost *host, QuorumNodeId first, QuorumNodeId last);
+
+/* ... of a cluster of three, by node 2. */
 extern void test_become_leader(TestHost *host);
 
 /* The server of the leader of term 2 is the primary of its timeline, its log ends there. */

@@ -6,18 +6,7 @@
 
 static TestHost host;
 
-/* The answer of a fresh, willing voter of term 1 to one vote request of node 2. */
-static QuorumVerdict
-answer(QuorumMessage request)
-{
-	const QuorumMessage *reply;
-
-	(void) test_message(&host, &request);
-	reply = test_sent(&host, request.type == QUORUM_MSG_VOTE_REQUEST ? QUORUM_MSG_VOTE_REPLY :
-					  QUORUM_MSG_PRE_VOTE_REPLY);
-	return reply == NULL ? QUORUM_REFUSED_NOT_READY : reply->verdict;
-}
-
+/* Of this node to a fresh, willing voter of that term. */
 static QuorumMessage
 request_of(QuorumNodeId from, QuorumTerm term)
 {
@@ -31,42 +20,42 @@ voting(void)
 {
 	QuorumMessage request = request_of(2, 2);
 
-	test_claim(answer(request) == QUORUM_GRANTED, "a vote is granted for an equal log");
+	test_claim(test_answer(&host, &request) == QUORUM_GRANTED, "a vote is granted for an equal log");
 	test_claim(host.disk.term == 2 && host.disk.vote == 2, "and is durable");
-	test_claim(answer(request) == QUORUM_GRANTED, "asked again, the same answer");
+	test_claim(test_answer(&host, &request) == QUORUM_GRANTED, "asked again, the same answer");
 	request.from = 3;
-	test_claim(answer(request) == QUORUM_REFUSED_TERM, "one vote per term");
+	test_claim(test_answer(&host, &request) == QUORUM_REFUSED_TERM, "one vote per term");
 	test_claim(host.disk.vote == 2, "and it does not change");
 
 	request = request_of(2, 2);
 	request.position.lsn--;
-	test_claim(answer(request) == QUORUM_REFUSED_BEHIND, "no vote for a shorter log");
+	test_claim(test_answer(&host, &request) == QUORUM_REFUSED_BEHIND, "no vote for a shorter log");
 	test_claim(host.disk.term == 2, "but the term is taken over");
 	request = request_of(2, 2);
 	host.facts.position = (QuorumWalPos) {3, 10};
-	test_claim(answer(request) == QUORUM_REFUSED_BEHIND,
+	test_claim(test_answer(&host, &request) == QUORUM_REFUSED_BEHIND,
 			   "no vote for a longer log of an older timeline");
 	request = request_of(2, 2);
 	host.facts.position.lsn++;
-	test_claim(answer(request) == QUORUM_REFUSED_BEHIND,
+	test_claim(test_answer(&host, &request) == QUORUM_REFUSED_BEHIND,
 			   "its own log is read behind the fence, not as it was known before (S2)");
 	request = request_of(2, 1);
 	host.node.hard.term = 4;
-	test_claim(answer(request) == QUORUM_REFUSED_TERM, "no vote in an older term");
+	test_claim(test_answer(&host, &request) == QUORUM_REFUSED_TERM, "no vote in an older term");
 	request = request_of(9, 2);
-	test_claim(answer(request) != QUORUM_GRANTED, "no vote for a stranger");
+	test_claim(test_answer(&host, &request) != QUORUM_GRANTED, "no vote for a stranger");
 	request = request_of(2, 2);
 	request.set_id.term = 0;
-	test_claim(answer(request) == QUORUM_REFUSED_MEMBERS, "no vote for an older member set");
+	test_claim(test_answer(&host, &request) == QUORUM_REFUSED_MEMBERS, "no vote for an older member set");
 	request = request_of(2, 2);
 	host.node.hard.recovering = true;
-	test_claim(answer(request) == QUORUM_REFUSED_NOT_READY, "whoever recovers does not vote (S8)");
+	test_claim(test_answer(&host, &request) == QUORUM_REFUSED_NOT_READY, "whoever recovers does not vote (S8)");
 	request = request_of(2, 2);
 	host.facts.phase = QUORUM_PHASE_STARTING;
-	test_claim(answer(request) == QUORUM_REFUSED_NOT_READY, "no vote before the log is read (R5)");
+	test_claim(test_answer(&host, &request) == QUORUM_REFUSED_NOT_READY, "no vote before the log is read (R5)");
 	request = request_of(2, 2);
 	host.node.hard.members.members[0].kind = QUORUM_LEARNER;
-	test_claim(answer(request) == QUORUM_REFUSED_NOT_READY, "a learner does not vote");
+	test_claim(test_answer(&host, &request) == QUORUM_REFUSED_NOT_READY, "a learner does not vote");
 }
 
 static void
@@ -77,18 +66,18 @@ promises(void)
 
 	(void) test_message(&host, &beat);
 	test_claim(host.node.leader == 2, "a heartbeat is followed");
-	test_claim(answer(request) == QUORUM_REFUSED_PROMISE,
+	test_claim(test_answer(&host, &request) == QUORUM_REFUSED_PROMISE,
 			   "no vote while a leader may have its lease");
 	test_claim(host.node.hard.term == 1, "not even the term is taken over (Raft 4.2.3)");
 	request.type = QUORUM_MSG_PRE_VOTE_REQUEST;
 	request.proposed_term = 2;
 	request.term = 1;
-	test_claim(answer(request) == QUORUM_REFUSED_PROMISE, "nor a pre-vote");
+	test_claim(test_answer(&host, &request) == QUORUM_REFUSED_PROMISE, "nor a pre-vote");
 	(void) test_tick_at(&host, host.now.mono + LEASE - 1);
 	test_claim(host.node.leader == 2, "the promise lasts a full lease from receipt");
 	(void) test_tick_at(&host, host.now.mono + 1);
 	test_claim(host.node.leader == QUORUM_NO_NODE, "then the leader is lost");
-	test_claim(answer(request) == QUORUM_GRANTED, "and a pre-vote is granted");
+	test_claim(test_answer(&host, &request) == QUORUM_GRANTED, "and a pre-vote is granted");
 	test_claim(host.disk.term == 1, "which changes no term");
 }
 
@@ -106,9 +95,7 @@ static void
 winning(void)
 {
 	test_host_init(&host, 3);
-	(void) test_facts(&host);
-	for (int i = 0; i < 100 && host.node.role == QUORUM_ROLE_FOLLOWER; i++)
-		(void) test_tick_at(&host, host.now.mono + 50 * MS);
+	test_until_it_asks(&host);
 	test_claim(host.node.role == QUORUM_ROLE_PRE_CANDIDATE, "without a leader a node asks");
 	test_claim(host.node.hard.term == 1, "its term is unchanged");
 	test_claim(test_sent(&host, QUORUM_MSG_PRE_VOTE_REQUEST) != NULL, "it asks for pre-votes");
@@ -171,14 +158,9 @@ losses(void)
 static QuorumTime
 round_without_votes(void)
 {
-	QuorumMessage reply;
-
 	for (int i = 0; i < 200 && host.node.role != QUORUM_ROLE_PRE_CANDIDATE; i++)
 		(void) test_tick_at(&host, quorum_next_deadline(&host.node));
-	reply = test_from(&host, 2, QUORUM_MSG_PRE_VOTE_REPLY, host.node.hard.term);
-	reply.proposed_term = host.node.hard.term + 1;
-	reply.verdict = QUORUM_GRANTED;
-	(void) test_message(&host, &reply);
+	(void) test_vote(&host, 2, QUORUM_MSG_PRE_VOTE_REPLY, host.node.hard.term + 1);
 	return host.node.role == QUORUM_ROLE_CANDIDATE ? host.node.round_ends_at - host.now.mono : 0;
 }
 

@@ -9,13 +9,11 @@ static TestHost host;
 static void
 ack(QuorumNodeId from, QuorumTime sent_at, QuorumTerm stream_term, QuorumLsn flush)
 {
-	QuorumMessage message = test_from(&host, from, QUORUM_MSG_HEARTBEAT_ACK, 2);
+	QuorumMessage message = test_ack(&host, from, 2, flush);
 
 	message.position = (QuorumWalPos) {1, 1000};
 	message.sent_at = sent_at;
-	message.lease_us = LEASE;
 	message.stream_term = stream_term;
-	message.stream_flush = flush;
 	(void) test_message(&host, &message);
 }
 

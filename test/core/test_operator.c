@@ -84,11 +84,7 @@ lead(void)
 	(void) test_facts(&host);
 	for (QuorumNodeId id = 2; id <= 3; id++)
 	{
-		ack = test_from(&host, id, QUORUM_MSG_HEARTBEAT_ACK, host.node.hard.term);
-		ack.sent_at = host.now.boot;
-		ack.lease_us = LEASE;
-		ack.stream_term = host.node.hard.term;
-		ack.stream_flush = 2000;
+		ack = test_ack(&host, id, host.node.hard.term, 2000);
 		ack.pg_port = 5432;
 		(void) test_message(&host, &ack);
 	}
@@ -101,12 +97,8 @@ acknowledge(void)
 {
 	for (QuorumNodeId id = 2; id <= 3; id++)
 	{
-		QuorumMessage ack = test_from(&host, id, QUORUM_MSG_HEARTBEAT_ACK, host.node.hard.term);
+		QuorumMessage ack = test_ack(&host, id, host.node.hard.term, host.facts.position.lsn);
 
-		ack.sent_at = host.now.boot;
-		ack.lease_us = LEASE;
-		ack.stream_term = host.node.hard.term;
-		ack.stream_flush = host.facts.position.lsn;
 		ack.pg_port = 5432;
 		(void) test_message(&host, &ack);
 	}
@@ -223,20 +215,14 @@ who_stands_in_a_pause(void)
 static void
 resume_without_a_leader(void)
 {
-	QuorumMessage reply;
-
 	follow_paused();
 	test_claim(refused(request(QUORUM_ADMIN_PAUSE, ""), "does not lead"),
 			   "who follows a leader lets that one resume");
 	wait_us(3 * LEASE);
 	test_claim(ask(request(QUORUM_ADMIN_PAUSE, "")) == NULL && done(), "without one it resumes");
 	test_claim(stands(), "and stands");
-	reply = test_from(&host, 3, QUORUM_MSG_PRE_VOTE_REPLY, 1);
-	reply.proposed_term = 2;
-	(void) test_message(&host, &reply);
-	reply = test_from(&host, 3, QUORUM_MSG_VOTE_REPLY, 2);
-	reply.proposed_term = 2;
-	(void) test_message(&host, &reply);
+	(void) test_vote(&host, 3, QUORUM_MSG_PRE_VOTE_REPLY, 2);
+	(void) test_vote(&host, 3, QUORUM_MSG_VOTE_REPLY, 2);
 	test_claim(host.node.role == QUORUM_ROLE_LEADER && host.disk.members.paused_until == 0,
 			   "elected, it ends the pause for all");
 }

@@ -7,14 +7,10 @@
 static TestHost host;
 
 static void
-ack_from(QuorumNodeId from, QuorumTerm stream_term, bool diverged, bool space_low)
+ack_from(QuorumNodeId from, bool streams, bool diverged, bool space_low)
 {
-	QuorumMessage message = test_from(&host, from, QUORUM_MSG_HEARTBEAT_ACK, 2);
+	QuorumMessage message = test_ack(&host, from, 2, streams ? 1090 : 0);
 
-	message.sent_at = host.now.boot;
-	message.lease_us = LEASE;
-	message.stream_term = stream_term;
-	message.stream_flush = stream_term == 0 ? 0 : 1090;
 	message.diverged = diverged;
 	message.space_low = space_low;
 	(void) test_message(&host, &message);
@@ -26,19 +22,19 @@ serving_leader(void)
 	test_host_init(&host, 3);
 	test_become_leader(&host);
 	test_be_primary(&host, 1090);
-	ack_from(2, 2, false, false);
-	ack_from(3, 2, false, false);
+	ack_from(2, true, false, false);
+	ack_from(3, true, false, false);
 }
 
 /* Both others acknowledge heartbeats twice per lease, and stream or not. */
 static void
-leases_pass(int leases, QuorumTerm stream_term, bool diverged)
+leases_pass(int leases, bool stream, bool diverged)
 {
 	for (int i = 0; i < 2 * leases; i++)
 	{
 		(void) test_tick_at(&host, host.now.mono + LEASE / 2);
-		ack_from(2, stream_term, diverged, false);
-		ack_from(3, stream_term, diverged, false);
+		ack_from(2, stream, diverged, false);
+		ack_from(3, stream, diverged, false);
 	}
 }
 
@@ -71,27 +67,27 @@ static void
 unfollowed(void)
 {
 	serving_leader();
-	leases_pass(2, 0, false);
+	leases_pass(2, false, false);
 	test_claim(leads(), "G2: who does not stream may be about to");
-	leases_pass(2, 0, false);
+	leases_pass(2, false, false);
 	test_claim(host.view.role == QUORUM_ROLE_FOLLOWER, "... but not for ever");
 
 	serving_leader();
-	leases_pass(2, 0, false);
-	leases_pass(1, 2, false);
-	leases_pass(2, 0, false);
+	leases_pass(2, false, false);
+	leases_pass(1, true, false);
+	leases_pass(2, false, false);
 	test_claim(leads(), "the time counts anew when they have streamed");
 
 	serving_leader();
-	leases_pass(8, 0, true);
+	leases_pass(8, false, true);
 	test_claim(leads(), "who has diverged has a reason of its own");
 
 	serving_leader();
 	for (int i = 0; i < 20; i++)
 	{
 		(void) test_tick_at(&host, host.now.mono + LEASE / 2);
-		ack_from(2, 2, false, false);
-		ack_from(3, 0, false, false);
+		ack_from(2, true, false, false);
+		ack_from(3, false, false, false);
 	}
 	test_claim(leads(), "one that streams is enough for a commit");
 }
@@ -103,7 +99,7 @@ no_majority_beside_it(void)
 	for (int i = 0; i < 20; i++)
 	{
 		(void) test_tick_at(&host, host.now.mono + LEASE / 2);
-		ack_from(2, 0, false, false);
+		ack_from(2, false, false, false);
 	}
 	test_claim(leads(), "nobody else could lead: it serves reads on");
 }
@@ -118,14 +114,14 @@ space_low(void)
 			   host.node.transfer.target != QUORUM_NO_NODE, "G3: it hands over");
 
 	serving_leader();
-	ack_from(2, 2, false, true);
-	ack_from(3, 2, false, true);
+	ack_from(2, true, false, true);
+	ack_from(3, true, false, true);
 	host.facts.space_low = true;
 	(void) test_facts(&host);
 	test_claim(leads(), "to nobody who has no room either");
 
 	serving_leader();
-	ack_from(2, 2, false, true);
+	ack_from(2, true, false, true);
 	host.facts.space_low = true;
 	(void) test_facts(&host);
 	test_claim(host.node.transfer.target == 3, "to the one that has");
@@ -142,7 +138,7 @@ later_term(QuorumMemberKind kind)
 		QuorumMessage message = test_from(&host, 3, QUORUM_MSG_HEARTBEAT_ACK, 7);
 
 		(void) test_tick_at(&host, host.now.mono + LEASE / 2);
-		ack_from(2, 2, false, false);
+		ack_from(2, true, false, false);
 		(void) test_message(&host, &message);
 		if (i == 7)
 			test_claim(leads(), "E7: who promised a later term waits for the next election");

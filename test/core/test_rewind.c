@@ -9,10 +9,8 @@ static TestHost host;
 static void
 ack_from(QuorumNodeId from, bool diverged)
 {
-	QuorumMessage message = test_from(&host, from, QUORUM_MSG_HEARTBEAT_ACK, 2);
+	QuorumMessage message = test_ack(&host, from, 2, 0);
 
-	message.sent_at = host.now.boot;
-	message.lease_us = LEASE;
 	message.diverged = diverged;
 	(void) test_message(&host, &message);
 }
@@ -79,13 +77,9 @@ one_is_away(void)
 static void
 answer_from(QuorumNodeId from, QuorumSetId stored, bool recovering, bool diverged)
 {
-	QuorumMessage message = test_from(&host, from, QUORUM_MSG_HEARTBEAT_ACK, 2);
+	QuorumMessage message = test_ack(&host, from, 2, recovering || diverged ? 0 : 1090);
 
-	message.sent_at = host.now.boot;
-	message.lease_us = LEASE;
 	message.set_id = stored;
-	message.stream_term = recovering || diverged ? 0 : 2;
-	message.stream_flush = recovering || diverged ? 0 : 1090;
 	message.recovering = recovering;
 	message.diverged = diverged;
 	(void) test_message(&host, &message);
@@ -102,26 +96,10 @@ all_answer(QuorumSetId stored)
 }
 
 static void
-both_say(QuorumMessageType type, QuorumTerm proposed)
-{
-	for (QuorumNodeId id = 4; id <= 5; id++)
-	{
-		QuorumMessage reply = test_from(&host, id, type, host.node.hard.term);
-
-		reply.proposed_term = proposed;
-		(void) test_message(&host, &reply);
-	}
-}
-
-static void
 leader_of_five(void)
 {
 	test_host_init(&host, 5);
-	(void) test_facts(&host);
-	for (int i = 0; i < 100 && host.node.role == QUORUM_ROLE_FOLLOWER; i++)
-		(void) test_tick_at(&host, host.now.mono + 50 * MS);
-	both_say(QUORUM_MSG_PRE_VOTE_REPLY, host.node.hard.term + 1);
-	both_say(QUORUM_MSG_VOTE_REPLY, host.node.hard.term);
+	test_elect(&host, 4, 5);
 	test_be_primary(&host, 1090);
 }
 

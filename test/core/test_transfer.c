@@ -20,12 +20,8 @@ stops(void)
 static void
 acknowledge(QuorumNodeId id)
 {
-	QuorumMessage ack = test_from(&host, id, QUORUM_MSG_HEARTBEAT_ACK, 2);
+	QuorumMessage ack = test_ack(&host, id, 2, 2000);
 
-	ack.sent_at = host.now.boot;
-	ack.lease_us = LEASE;
-	ack.stream_term = 2;
-	ack.stream_flush = 2000;
 	(void) test_message(&host, &ack);
 }
 

@@ -24,9 +24,7 @@ static void
 until_it_asks(void)
 {
 	host.disk = host.node.hard;
-	(void) test_facts(&host);
-	for (int i = 0; i < 100 && host.node.role == QUORUM_ROLE_FOLLOWER; i++)
-		(void) test_tick_at(&host, host.now.mono + 50 * MS);
+	test_until_it_asks(&host);
 }
 
 /* Long enough for anybody who would stand. */
@@ -41,11 +39,8 @@ static QuorumVerdict
 answer_to(QuorumNodeId from)
 {
 	QuorumMessage request = test_from(&host, from, QUORUM_MSG_VOTE_REQUEST, 2);
-	const QuorumMessage *reply;
 
-	(void) test_message(&host, &request);
-	reply = test_sent(&host, QUORUM_MSG_VOTE_REPLY);
-	return reply == NULL ? QUORUM_REFUSED_NOT_READY : reply->verdict;
+	return test_answer(&host, &request);
 }
 
 /* This node is the witness. */
@@ -92,13 +87,10 @@ static QuorumVerdict
 answer_to_shorter(QuorumNodeId from, uint64_t set_version)
 {
 	QuorumMessage request = test_from(&host, from, QUORUM_MSG_VOTE_REQUEST, 2);
-	const QuorumMessage *reply;
 
 	request.position.lsn--;
 	request.set_id.version += set_version;
-	(void) test_message(&host, &request);
-	reply = test_sent(&host, QUORUM_MSG_VOTE_REPLY);
-	return reply == NULL ? QUORUM_REFUSED_NOT_READY : reply->verdict;
+	return test_answer(&host, &request);
 }
 
 /* Y8 */
@@ -116,15 +108,6 @@ left_out_with_more(void)
 	test_claim(answer_to_shorter(2, 0) == QUORUM_REFUSED_BEHIND, "as whoever is in does (E3)");
 }
 
-static void
-reply_to_round(QuorumNodeId from, QuorumMessageType type, QuorumTerm term)
-{
-	QuorumMessage reply = test_from(&host, from, type, host.node.hard.term);
-
-	reply.proposed_term = term;
-	(void) test_message(&host, &reply);
-}
-
 /* Y3 */
 static void
 winning(void)
@@ -135,7 +118,7 @@ winning(void)
 	host.node.hard.members.members[6].kind = QUORUM_WITNESS;
 	until_it_asks();
 	for (QuorumNodeId id = 5; id <= 7; id++)
-		reply_to_round(id, QUORUM_MSG_PRE_VOTE_REPLY, 2);
+		(void) test_vote(&host, id, QUORUM_MSG_PRE_VOTE_REPLY, 2);
 	test_claim(host.node.role == QUORUM_ROLE_CANDIDATE,
 			   "with need 3 of 4, the candidate and three witnesses are enough");
 
@@ -144,9 +127,9 @@ winning(void)
 	host.node.hard.members.members[4].kind = QUORUM_WITNESS;
 	host.node.hard.members.members[1].left_out = true;
 	until_it_asks();
-	reply_to_round(4, QUORUM_MSG_PRE_VOTE_REPLY, 2);
+	(void) test_vote(&host, 4, QUORUM_MSG_PRE_VOTE_REPLY, 2);
 	test_claim(host.node.role == QUORUM_ROLE_PRE_CANDIDATE, "two of five votes are no majority");
-	reply_to_round(5, QUORUM_MSG_PRE_VOTE_REPLY, 2);
+	(void) test_vote(&host, 5, QUORUM_MSG_PRE_VOTE_REPLY, 2);
 	test_claim(host.node.role == QUORUM_ROLE_CANDIDATE,
 			   "of two that are in with need 1, one and a majority are enough");
 
@@ -155,11 +138,11 @@ winning(void)
 	host.node.hard.members.members[3].left_out = true;
 	host.node.hard.members.members[4].kind = QUORUM_WITNESS;
 	until_it_asks();
-	reply_to_round(4, QUORUM_MSG_PRE_VOTE_REPLY, 2);
-	reply_to_round(5, QUORUM_MSG_PRE_VOTE_REPLY, 2);
+	(void) test_vote(&host, 4, QUORUM_MSG_PRE_VOTE_REPLY, 2);
+	(void) test_vote(&host, 5, QUORUM_MSG_PRE_VOTE_REPLY, 2);
 	test_claim(host.node.role == QUORUM_ROLE_PRE_CANDIDATE,
 			   "a majority of which only one is in does not meet every commit (Y3)");
-	reply_to_round(2, QUORUM_MSG_PRE_VOTE_REPLY, 2);
+	(void) test_vote(&host, 2, QUORUM_MSG_PRE_VOTE_REPLY, 2);
 	test_claim(host.node.role == QUORUM_ROLE_CANDIDATE, "with another one that is in it does");
 }
 
@@ -168,9 +151,7 @@ static void
 lead_without_two(void)
 {
 	two_and_a_witness(QUORUM_NO_NODE);
-	until_it_asks();
-	reply_to_round(3, QUORUM_MSG_PRE_VOTE_REPLY, 2);
-	reply_to_round(3, QUORUM_MSG_VOTE_REPLY, 2);
+	test_elect(&host, 3, 3);
 }
 
 static void
@@ -217,17 +198,13 @@ unheard_of_set(void)
 	QuorumMessage stored;
 
 	two_and_a_witness(2);
-	until_it_asks();
-	reply_to_round(3, QUORUM_MSG_PRE_VOTE_REPLY, 2);
-	reply_to_round(3, QUORUM_MSG_VOTE_REPLY, 2);
+	test_elect(&host, 3, 3);
 	host.facts.phase = QUORUM_PHASE_PRIMARY;
 	host.facts.sync_ready = true;
 	host.facts.position = (QuorumWalPos) {2, 1090};
 	host.facts.newest_tli = 2;
 	host.facts.fence_term = 2;
-	stored = test_from(&host, 3, QUORUM_MSG_HEARTBEAT_ACK, 2);
-	stored.sent_at = host.now.boot;
-	stored.lease_us = LEASE;
+	stored = test_ack(&host, 3, 2, 0);
 	stored.set_id.term = 1;
 	(void) test_message(&host, &stored);
 	(void) test_facts(&host);
@@ -249,11 +226,8 @@ doubts(void)
 	test_host_init(&host, 5);
 	host.node.hard.members.members[3].kind = QUORUM_WITNESS;
 	host.node.hard.members.members[4].kind = QUORUM_WITNESS;
-	until_it_asks();
-	for (QuorumNodeId id = 4; id <= 5; id++)
-		reply_to_round(id, QUORUM_MSG_PRE_VOTE_REPLY, 2);
-	for (QuorumNodeId id = 4; id <= 5; id++)
-		reply_to_round(id, QUORUM_MSG_VOTE_REPLY, 2);
+	host.disk = host.node.hard;
+	test_elect(&host, 4, 5);
 	test_claim(host.node.role == QUORUM_ROLE_LEADER, "of three with data and two witnesses it leads");
 	for (QuorumNodeId id = 2; id <= 3; id++)
 		(void) test_peer(&host, QUORUM_EVENT_PEER_LOST, id);
