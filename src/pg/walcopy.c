@@ -22,11 +22,14 @@
  */
 #include "postgres.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
+#include "access/xlogarchive.h"
 #include "access/xlogreader.h"
+#include "storage/fd.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
@@ -56,6 +59,9 @@ static void read_records(Candidate *candidate, XLogRecPtr redo, XLogRecPtr limit
 static int	read_page(XLogReaderState *reader, XLogRecPtr page, int wanted, XLogRecPtr record,
 					  char *buffer);
 static bool same_bytes(const Candidate *a, const Candidate *b, XLogRecPtr from, XLogRecPtr to);
+static bool remove_segment(TimeLineID tli, XLogSegNo segno);
+static bool copy_segment(TimeLineID from, TimeLineID to, XLogRecPtr end);
+static bool copy_bytes(int source, int target, size_t length);
 
 /* The oldest first: a copy that was taken away is not what a later one is compared with. */
 void
@@ -112,7 +118,7 @@ finish_copy(const PgqHistory *history, int part, XLogRecPtr redo)
 		return false;
 	if (source.end < end)
 		return true;
-	if (!pgq_walfiles_copy_segment(history->parts[source.part].tli, history->parts[part].tli, end))
+	if (!copy_segment(history->parts[source.part].tli, history->parts[part].tli, end))
 		return false;
 	ereport(LOG,
 			(errmsg("quorum: finished the copy of timeline %u that timeline %u begins with",
@@ -161,7 +167,7 @@ judge_copy(const PgqHistory *history, int part, XLogRecPtr redo)
 						history->parts[part].tli, history->parts[source.part].tli,
 						LSN_FORMAT_ARGS(copy.end)),
 				 errdetail("Both files stay as they are.")));
-	else if (pgq_walfiles_remove_segment(history->parts[part].tli, copy.segno))
+	else if (remove_segment(history->parts[part].tli, copy.segno))
 		ereport(LOG,
 				(errmsg("quorum: removed a segment of timeline %u: its copy of timeline %u was not finished",
 						history->parts[part].tli, history->parts[source.part].tli),
@@ -279,4 +285,90 @@ same_bytes(const Candidate *a, const Candidate *b, XLogRecPtr from, XLogRecPtr t
 	if (fd_b >= 0)
 		close(fd_b);
 	return same;
+}
+
+/* Durably, with what the archiver has noted about it.  A failure is logged. */
+static bool
+remove_segment(TimeLineID tli, XLogSegNo segno)
+{
+	char		name[MAXFNAMELEN];
+	char		path[MAXPGPATH];
+
+	XLogFileName(name, tli, segno, wal_segment_size);
+	snprintf(path, sizeof(path), XLOGDIR "/%s", name);
+	if (unlink(path) != 0)
+	{
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not remove file \"%s\": %m", path)));
+		return false;
+	}
+	StatusFilePath(path, name, ".ready");
+	(void) unlink(path);
+	StatusFilePath(path, name, ".done");
+	(void) unlink(path);
+	return pgq_walfiles_sync();
+}
+
+/*
+ * Durably make the segment that end is in a file of another timeline: the same up to end, then
+ * zeroes.  The archiver need not have it: the next timeline begins with the same.
+ */
+static bool
+copy_segment(TimeLineID from, TimeLineID to, XLogRecPtr end)
+{
+	char		path[MAXPGPATH];
+	char		name[MAXFNAMELEN];
+	XLogSegNo	segno;
+	int			source;
+	int			target;
+	bool		written;
+
+	XLByteToSeg(end, segno, wal_segment_size);
+	(void) unlink(PGQ_WALFILES_TEMP);
+	XLogFilePath(path, from, segno, wal_segment_size);
+	source = BasicOpenFile(path, O_RDONLY | PG_BINARY);
+	target = BasicOpenFile(PGQ_WALFILES_TEMP, O_WRONLY | O_CREAT | O_EXCL | PG_BINARY);
+
+	written = source >= 0 && target >= 0 &&
+		copy_bytes(source, target, XLogSegmentOffset(end, wal_segment_size)) &&
+		ftruncate(target, wal_segment_size) == 0 && fsync(target) == 0;
+	if (source >= 0)
+		close(source);
+	if (target >= 0 && close(target) != 0)
+		written = false;
+
+	/* not to be renamed .partial by the promotion (xlog.c) */
+	XLogFileName(name, to, segno, wal_segment_size);
+	if (written && XLogArchivingActive())
+		XLogArchiveForceDone(name);
+
+	XLogFilePath(path, to, segno, wal_segment_size);
+	if (!written || rename(PGQ_WALFILES_TEMP, path) != 0)
+	{
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not write file \"%s\": %m", path)));
+		(void) unlink(PGQ_WALFILES_TEMP);
+		return false;
+	}
+	return pgq_walfiles_sync();
+}
+
+static bool
+copy_bytes(int source, int target, size_t length)
+{
+	char		bytes[XLOG_BLCKSZ];
+
+	while (length > 0)
+	{
+		size_t		part = Min(length, sizeof(bytes));
+
+		errno = ENOSPC;			/* what a short write means */
+		if (read(source, bytes, part) != (ssize_t) part ||
+			write(target, bytes, part) != (ssize_t) part)
+			return false;
+		length -= part;
+	}
+	return true;
 }

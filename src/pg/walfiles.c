@@ -17,7 +17,6 @@
 
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
-#include "access/xlogarchive.h"
 #include "storage/fd.h"
 
 #include "timeline.h"
@@ -46,8 +45,6 @@ static bool list_add(TimelineList *list, TimeLineID tli);
 static bool remove_history(TimeLineID tli, const char *why);
 static void remove_from(const char *directory, TimeLineID keep);
 static bool write_placeholder(TimeLineID tli);
-static bool copy_bytes(int source, int target, size_t length);
-static bool sync_directory(void);
 
 TimeLineID
 pgq_walfiles_newest(bool real_only)
@@ -95,7 +92,7 @@ pgq_walfiles_fill(TimeLineID last)
 			return false;
 		written = true;
 	}
-	return !written || sync_directory();
+	return !written || pgq_walfiles_sync();
 }
 
 /*
@@ -137,7 +134,7 @@ pgq_walfiles_clean(TimeLineID log_tli)
 	free(histories.tlis);
 	free(segments.tlis);
 	if (removed)
-		(void) sync_directory();
+		(void) pgq_walfiles_sync();
 }
 
 void
@@ -145,90 +142,22 @@ pgq_walfiles_forget_above(TimeLineID keep)
 {
 	remove_from(XLOGDIR, keep);
 	remove_from(XLOGDIR "/archive_status", keep);
-	(void) sync_directory();
+	(void) pgq_walfiles_sync();
 }
 
 bool
-pgq_walfiles_remove_segment(TimeLineID tli, XLogSegNo segno)
+pgq_walfiles_sync(void)
 {
-	char		name[MAXFNAMELEN];
-	char		path[MAXPGPATH];
+	int			fd = BasicOpenFile(XLOGDIR, O_RDONLY | PG_BINARY);
+	bool		synced = fd >= 0 && fsync(fd) == 0;
 
-	XLogFileName(name, tli, segno, wal_segment_size);
-	snprintf(path, sizeof(path), XLOGDIR "/%s", name);
-	if (unlink(path) != 0)
-	{
+	if (!synced)
 		ereport(LOG,
 				(errcode_for_file_access(),
-				 errmsg("could not remove file \"%s\": %m", path)));
-		return false;
-	}
-	StatusFilePath(path, name, ".ready");
-	(void) unlink(path);
-	StatusFilePath(path, name, ".done");
-	(void) unlink(path);
-	return sync_directory();
-}
-
-bool
-pgq_walfiles_copy_segment(TimeLineID from, TimeLineID to, XLogRecPtr end)
-{
-	char		temp[MAXPGPATH];
-	char		path[MAXPGPATH];
-	char		name[MAXFNAMELEN];
-	XLogSegNo	segno;
-	int			source;
-	int			target;
-	bool		written;
-
-	XLByteToSeg(end, segno, wal_segment_size);
-	snprintf(temp, sizeof(temp), XLOGDIR "/xlogtemp.quorum");
-	(void) unlink(temp);
-	XLogFilePath(path, from, segno, wal_segment_size);
-	source = BasicOpenFile(path, O_RDONLY | PG_BINARY);
-	target = BasicOpenFile(temp, O_WRONLY | O_CREAT | O_EXCL | PG_BINARY);
-
-	written = source >= 0 && target >= 0 &&
-		copy_bytes(source, target, XLogSegmentOffset(end, wal_segment_size)) &&
-		ftruncate(target, wal_segment_size) == 0 && fsync(target) == 0;
-	if (source >= 0)
-		close(source);
-	if (target >= 0 && close(target) != 0)
-		written = false;
-
-	/* not to be renamed .partial by the promotion (xlog.c) */
-	XLogFileName(name, to, segno, wal_segment_size);
-	if (written && XLogArchivingActive())
-		XLogArchiveForceDone(name);
-
-	XLogFilePath(path, to, segno, wal_segment_size);
-	if (!written || rename(temp, path) != 0)
-	{
-		ereport(LOG,
-				(errcode_for_file_access(),
-				 errmsg("could not write file \"%s\": %m", path)));
-		(void) unlink(temp);
-		return false;
-	}
-	return sync_directory();
-}
-
-static bool
-copy_bytes(int source, int target, size_t length)
-{
-	char		bytes[XLOG_BLCKSZ];
-
-	while (length > 0)
-	{
-		size_t		part = Min(length, sizeof(bytes));
-
-		errno = ENOSPC;			/* what a short write means */
-		if (read(source, bytes, part) != (ssize_t) part ||
-			write(target, bytes, part) != (ssize_t) part)
-			return false;
-		length -= part;
-	}
-	return true;
+				 errmsg("could not fsync file \"%s\": %m", XLOGDIR)));
+	if (fd >= 0)
+		close(fd);
+	return synced;
 }
 
 /* False when the directory could not be read to its end or memory ran out: then know nothing. */
@@ -367,44 +296,27 @@ static bool
 write_placeholder(TimeLineID tli)
 {
 	char		path[MAXPGPATH];
-	char		temp[MAXPGPATH];
 	char		text[64];
 	int			length;
 	int			fd;
 	bool		written;
 
 	TLHistoryFilePath(path, tli);
-	snprintf(temp, sizeof(temp), XLOGDIR "/xlogtemp.quorum");
 	length = snprintf(text, sizeof(text), "# pg_quorum: no leader in term %u\n", tli);
 
-	(void) unlink(temp);
-	fd = BasicOpenFile(temp, O_WRONLY | O_CREAT | O_EXCL | PG_BINARY);
+	(void) unlink(PGQ_WALFILES_TEMP);
+	fd = BasicOpenFile(PGQ_WALFILES_TEMP, O_WRONLY | O_CREAT | O_EXCL | PG_BINARY);
 	if (fd >= 0)
 		errno = ENOSPC;			/* what a short write means */
 	written = fd >= 0 && write(fd, text, length) == length && fsync(fd) == 0;
 	if (fd >= 0 && close(fd) != 0)
 		written = false;
-	if (written && link(temp, path) != 0 && errno != EEXIST)
+	if (written && link(PGQ_WALFILES_TEMP, path) != 0 && errno != EEXIST)
 		written = false;
 	if (!written)
 		ereport(LOG,
 				(errcode_for_file_access(),
 				 errmsg("could not write file \"%s\": %m", path)));
-	(void) unlink(temp);
+	(void) unlink(PGQ_WALFILES_TEMP);
 	return written;
-}
-
-static bool
-sync_directory(void)
-{
-	int			fd = BasicOpenFile(XLOGDIR, O_RDONLY | PG_BINARY);
-	bool		synced = fd >= 0 && fsync(fd) == 0;
-
-	if (!synced)
-		ereport(LOG,
-				(errcode_for_file_access(),
-				 errmsg("could not fsync file \"%s\": %m", XLOGDIR)));
-	if (fd >= 0)
-		close(fd);
-	return synced;
 }

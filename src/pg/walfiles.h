@@ -7,7 +7,7 @@
 
 #include "postgres.h"
 
-#include "access/xlogdefs.h"
+#include "access/xlog_internal.h"
 
 /* Highest timeline with a history file in pg_wal, at least 1; real_only: no placeholders. */
 extern TimeLineID pgq_walfiles_newest(bool real_only);
@@ -24,16 +24,13 @@ extern bool pgq_walfiles_fill(TimeLineID last);
 /* R16: log_tli is the timeline that pg_control says our log has reached. */
 extern void pgq_walfiles_clean(TimeLineID log_tli);
 
-/* Durably, with what the archiver has noted about it.  A failure is logged. */
-extern bool pgq_walfiles_remove_segment(TimeLineID tli, XLogSegNo segno);
-
-/*
- * Durably make the segment that end is in a file of another timeline: the same up to end, then
- * zeroes.  The archiver need not have it: the next timeline begins with the same.
- */
-extern bool pgq_walfiles_copy_segment(TimeLineID from, TimeLineID to, XLogRecPtr end);
-
 /* V6 ii: remove history files and segments of every timeline above keep. */
 extern void pgq_walfiles_forget_above(TimeLineID keep);
+
+/* Make durable which names are in pg_wal.  A failure is logged. */
+extern bool pgq_walfiles_sync(void);
+
+/* For a file that gets its name when it is whole; PostgreSQL removes such a one at its start. */
+#define PGQ_WALFILES_TEMP	XLOGDIR "/xlogtemp.quorum"
 
 #endif							/* PGQ_WALFILES_H */
