@@ -21,15 +21,6 @@ extern bool pgq_rewind_begun(void);
 /* Does a rewind wait for pgq_rewind_verified()?  Cheap. */
 extern bool pgq_rewind_unverified(void);
 
-/* From the walreceiver: can these data be started without more of their source's log?  Cheap. */
-extern bool pgq_rewind_consistent(void);
-
-/*
- * From the walreceiver: up to where recovery has to read before these data are consistent, which
- * may be beyond the log that is here.  InvalidXLogRecPtr = nowhere in particular.
- */
-extern QuorumWalPos pgq_rewind_needed_log(void);
-
 /*
  * From the worker, when this node acknowledges WAL of the accepted term, which it does not
  * before recovery is consistent: the rewind is over, the journal goes, log and history tell

@@ -15,9 +15,6 @@
 
 #include "access/xlog.h"
 #include "access/xlogrecovery.h"
-#include "catalog/pg_control.h"
-#include "common/controldata_utils.h"
-#include "miscadmin.h"
 #include "utils/timestamp.h"
 
 #include "clone.h"
@@ -176,49 +173,6 @@ pgq_rewind_unverified(void)
 	if (known > 0 && journal.phase != PGQ_REWIND_PLACED)
 		known = 0;
 	return known > 0;
-}
-
-/*
- * Not only of data that this node has rewound or copied by itself: whoever made a copy by hand
- * may have left out its last WAL.  The record that is being applied counts: its WAL is here, and
- * minRecoveryPoint may be its end.  A torn read of the control file says no, and the next reply
- * asks again.
- */
-bool
-pgq_rewind_consistent(void)
-{
-	static bool consistent = false;
-	ControlFileData *control;
-	bool		crc_ok;
-
-	if (consistent)
-		return true;
-	control = get_controlfile(DataDir, &crc_ok);
-	consistent = crc_ok && XLogRecPtrIsInvalid(control->backupStartPoint) &&
-		control->minRecoveryPoint <= GetCurrentReplayRecPtr(NULL);
-	pfree(control);
-	return consistent;
-}
-
-/*
- * PostgreSQL compares this with the end of the record that changes the timeline, so what is missing
- * behind a fork, and is no longer than that record, would be taken for read.
- */
-QuorumWalPos
-pgq_rewind_needed_log(void)
-{
-	QuorumWalPos needed = {0, InvalidXLogRecPtr};
-	bool		crc_ok;
-	ControlFileData *control = get_controlfile(DataDir, &crc_ok);
-
-	if (!crc_ok)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("\"pg_control\" was being written")));
-	needed.tli = control->minRecoveryPointTLI;
-	needed.lsn = control->minRecoveryPoint;
-	pfree(control);
-	return needed;
 }
 
 void

@@ -16,7 +16,8 @@
  *		only behind the check of the leader's history (V1).  A fenced stream is cut, not
  *		zeroed: zeroes would make the old leader's shutdown wait (V16).
  * A4	no ack without fsync (walsync.c).
- * W4	no ack before recovery is consistent, nor a stream with which it never can be.
+ * W4	no ack before recovery is consistent, nor a stream with which it never can be
+ *		(consistent.c).
  * P5	no ack across what may be torn (stream_gap.c).
  * R5	the first connect since boot says that the local log has been read, and is on the disk.
  *
@@ -43,8 +44,8 @@
 #include "utils/timeout.h"
 
 #include "compat.h"
+#include "consistent.h"
 #include "follow.h"
-#include "rewind.h"
 #include "slots.h"
 #include "stream.h"
 #include "stream_gap.h"
@@ -311,7 +312,7 @@ stream_send(WalReceiverConn *conn, const char *buffer, int nbytes)
 	flush = pg_ntoh64(flush);
 	pgq_stream_gap_check(flush);
 
-	if (stream.tli == stream.term && durable && pgq_rewind_consistent() &&
+	if (stream.tli == stream.term && durable && pgq_data_consistent() &&
 		pgq_stream_gap_closed() &&
 		pg_atomic_read_u64(&pgq_shared->fence_term) == stream.term)
 		stream_record_ack(flush);
@@ -415,7 +416,7 @@ stream_check_history(WalReceiverConn *conn)
 {
 	TimeLineID	tli;
 	XLogRecPtr	lsn = GetXLogReplayRecPtr(&tli);
-	QuorumWalPos needed = pgq_rewind_needed_log();
+	QuorumWalPos needed = pgq_data_needed_log();
 	TimeLineID	adopted;
 	char	   *filename;
 	char	   *content = NULL;
