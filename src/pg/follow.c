@@ -6,8 +6,7 @@
  * meeting of what the worker publishes with what the disk of this node allows.
  *
  * Rules: S3 (only the accepted leader, whatever the configuration says), V4 (a newer
- * timeline's empty segment must not hide acknowledged WAL), V6 (ii) (recovery never
- * turns back from a timeline of which nothing arrived).
+ * timeline's empty segment must not hide acknowledged WAL).
  */
 #include "postgres.h"
 
@@ -23,11 +22,9 @@
 #include "conninfo.h"
 #include "follow.h"
 #include "guc.h"
-#include "promote.h"
 #include "proof.h"
 #include "slots.h"
 #include "stream.h"
-#include "timeline.h"
 
 #define MISSING_RETRY_US	(10 * UINT64CONST(1000000))
 
@@ -320,24 +317,6 @@ pgq_follow_database_conninfo(const char *appname)
 	follow_append_option(&text, "application_name", appname);
 	pfree(options);
 	return text.data;
-}
-
-/*
- * V6 (ii): the timeline that recovery is aiming at, when it is one of which no record
- * has arrived: the newest whose history our log fits into.  0 = none.
- */
-TimeLineID
-pgq_follow_adopted_timeline(TimeLineID tli, XLogRecPtr lsn)
-{
-	static PgqHistory history;
-
-	for (TimeLineID newest = pgq_newest_timeline(); newest > tli; newest--)
-	{
-		if (pgq_history_load(&history, newest) && pgq_history_has_parent(&history) &&
-			pgq_history_contains(&history, tli, lsn))
-			return newest;
-	}
-	return 0;
 }
 
 /*

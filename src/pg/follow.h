@@ -29,12 +29,6 @@ extern void pgq_follow_report_failure(const char *err);
 extern char *pgq_follow_stream_conninfo(const QuorumMember *leader, char **why);
 
 /*
- * The timeline that recovery aims at although no record of it has arrived, for a log
- * that ends at (tli, lsn); 0 = none.
- */
-extern TimeLineID pgq_follow_adopted_timeline(TimeLineID tli, XLogRecPtr lsn);
-
-/*
  * In a process that copies logical slots (17): how to reach the accepted leader, NULL when
  * there is none.
  */

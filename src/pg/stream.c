@@ -5,8 +5,9 @@
  * libpqwalreceiver exports a table of functions, and the walreceiver reaches the network through
  * it only.  The postmaster replaces it by a copy with our wrappers, so that the rules below hold.
  *
- * Not here: who the leader is (the core), what the position of this node is (facts.c), the
- * deletion of histories that lead nowhere (restart.c), where a stream begins (stream_gap.c).
+ * Not here: who the leader is (the core), which one may be followed (follow.c), what the position
+ * of this node is (facts.c), whether its log fits (stream_fit.c), where a stream begins
+ * (stream_gap.c), the deletion of histories that lead nowhere (restart.c).
  *
  * Rules:
  * S2	no ack leaves for a term below the fence.  log_end first, then a barrier,
@@ -48,6 +49,7 @@
 #include "follow.h"
 #include "slots.h"
 #include "stream.h"
+#include "stream_fit.h"
 #include "stream_gap.h"
 #include "timeline.h"
 #include "walsync.h"
@@ -97,8 +99,6 @@ static void stream_note_local_wal(void);
 static void stream_exit(int code, Datum arg);
 static bool stream_wait_for_leader(QuorumMember *leader, uint64 deadline);
 static void stream_check_history(WalReceiverConn *conn);
-pg_noreturn static void stream_forget(TimeLineID tli, const char *why);
-pg_noreturn static void stream_diverged(const char *what, TimeLineID tli, XLogRecPtr lsn);
 static bool stream_start_once(WalReceiverConn *conn, const WalRcvStreamOptions *options,
 							  bool last, bool *failed);
 static void stream_record_ack(XLogRecPtr flush);
@@ -349,7 +349,7 @@ stream_endstreaming(WalReceiverConn *conn, TimeLineID *next_tli)
 	stream_limit(0);
 }
 
-/* ---- choosing the leader ------------------------------------------------ */
+/* ---- before the stream -------------------------------------------------- */
 
 static void
 stream_begin(void)
@@ -409,18 +409,14 @@ stream_wait_for_leader(QuorumMember *leader, uint64 deadline)
 	return true;
 }
 
-/* ---- does our log fit the leader's? ------------------------------------- */
-
+/* Ends this process when our log does not fit the leader's: then something else has to be done. */
 static void
 stream_check_history(WalReceiverConn *conn)
 {
-	TimeLineID	tli;
-	XLogRecPtr	lsn = GetXLogReplayRecPtr(&tli);
-	QuorumWalPos needed = pgq_data_needed_log();
-	TimeLineID	adopted;
 	char	   *filename;
 	char	   *content = NULL;
 	int			length = 0;
+	const char *misfit;
 
 	if (stream.term > 1)
 		(real_functions->walrcv_readtimelinehistoryfile) (conn, stream.term, &filename,
@@ -435,47 +431,9 @@ stream_check_history(WalReceiverConn *conn)
 		pfree(content);
 	}
 
-	/* nothing replayed yet: the startup process only looks for its first checkpoint */
-	if (lsn == InvalidXLogRecPtr)
-		return;
-
-	if (!pgq_history_contains(&stream.history, tli, lsn))
-		stream_diverged("its log ends at", tli, lsn);
-	if (needed.lsn != InvalidXLogRecPtr &&
-		!pgq_history_contains(&stream.history, needed.tli, needed.lsn))
-		stream_diverged("its data need the log to", needed.tli, needed.lsn);
-
-	adopted = pgq_follow_adopted_timeline(tli, lsn);
-	if (adopted != 0 && !pgq_history_has(&stream.history, adopted))
-		stream_forget(tli, "a timeline known here has no part in the log of the accepted leader");
-}
-
-/* H40: recovery never turns back from such a timeline; a boot without its files does. */
-static void
-stream_forget(TimeLineID tli, const char *why)
-{
-	pg_atomic_write_u64(&pgq_shared->forget_above, tli);
-	pgq_request_restart(PGQ_RESTART_IMMEDIATE, why);
-	stream_leave(why);
-}
-
-static void
-stream_diverged(const char *what, TimeLineID tli, XLogRecPtr lsn)
-{
-	PgqStreamReport *report = &pgq_shared->stream;
-	char		reason[QUORUM_REASON_SIZE];
-
-	snprintf(reason, sizeof(reason),
-			 "needs a rewind: %s %X/%X of timeline %u, which is not in the log of term %u",
-			 what, LSN_FORMAT_ARGS(lsn), tli, stream.term);
-
-	SpinLockAcquire(&pgq_shared->stream_mutex);
-	report->diverged = true;
-	report->diverged_term = stream.term;
-	strlcpy(report->reason, reason, QUORUM_REASON_SIZE);
-	SpinLockRelease(&pgq_shared->stream_mutex);
-
-	stream_leave("this node needs a rewind");
+	misfit = pgq_stream_misfit(&stream.history, stream.term);
+	if (misfit != NULL)
+		stream_leave(misfit);
 }
 
 /* ---- streaming ---------------------------------------------------------- */
