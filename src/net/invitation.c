@@ -28,7 +28,7 @@ pgq_new_uuid(uint8 *uuid)
  * set never comes back.  A set that is not newer is of a leader that has been replaced.
  */
 bool
-pgq_invitation_concerns(const QuorumMessage *invite, bool running, QuorumHardState *hard)
+pgq_invitation_screen(const QuorumMessage *invite, bool running, QuorumHardState *hard)
 {
 	char		why[QUORUM_REASON_SIZE];
 	PgqMembership membership = pgq_state_read(hard, why);

@@ -11,11 +11,13 @@
 #include "transport.h"
 
 /*
- * Is it for this node at all?  If not, nothing here may change.  hard: what this node has
- * promised, for pgq_invitation_accept; running: it takes part.
+ * Is it for this node?  Fills in hard, from the disk: what this node has promised, for
+ * pgq_invitation_accept.  running: it takes part.  What is not for it changes nothing here; a
+ * member turns it away, so the log tells of it, and who looks for the guest at this address is
+ * told that somebody else is here.
  */
-extern bool pgq_invitation_concerns(const QuorumMessage *invite, bool running,
-									QuorumHardState *hard);
+extern bool pgq_invitation_screen(const QuorumMessage *invite, bool running,
+								  QuorumHardState *hard);
 
 /*
  * Why this invitation is not for a node of this name and kind; NULL when it is.  buffer

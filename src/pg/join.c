@@ -250,7 +250,7 @@ pgq_join_invited(const QuorumMessage *invite)
 	const char *why;
 	bool		again;
 
-	if (accepted || !pgq_invitation_concerns(invite, pgq_engine_running(), &hard))
+	if (accepted || !pgq_invitation_screen(invite, pgq_engine_running(), &hard))
 		return;
 
 	/* Who led when it was removed becomes a standby first. */

@@ -202,7 +202,7 @@ on_invited(const QuorumMessage *invite)
 	const char *flaw;
 	PgqIdentity nobody;
 
-	if (!pgq_invitation_concerns(invite, running, &hard))
+	if (!pgq_invitation_screen(invite, running, &hard))
 		return;
 	if (running)
 		leave();

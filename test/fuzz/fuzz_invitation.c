@@ -84,27 +84,27 @@ pgq_transport_flush(void)
 
 /* ---- the target ------------------------------------------------------------- */
 
-/* Node 2 or 5, with an older set or the same one: only who was removed is concerned. */
+/* Node 2 or 5, with an older set or the same one: only who was removed lets it in. */
 static void
-concern(const QuorumMessage *invite)
+screen(const QuorumMessage *invite)
 {
 	static QuorumHardState hard;
 	QuorumSetId id = invite->members.id;
 
 	memset(&member, 0, sizeof(member));
-	fuzz_require(pgq_invitation_concerns(invite, false, &hard));
+	fuzz_require(pgq_invitation_screen(invite, false, &hard));
 	for (member.node_id = 2; member.node_id <= 5; member.node_id += 3)
 	{
 		bool		named = quorum_members_find(&invite->members, member.node_id) >= 0;
 
 		member.members.id = id;
 		is_declined = false;
-		fuzz_require(!pgq_invitation_concerns(invite, true, &hard));
+		fuzz_require(!pgq_invitation_screen(invite, true, &hard));
 		fuzz_require(is_declined == named);
 		if (id.version == 0)
 			continue;
 		member.members.id.version = id.version - 1;
-		fuzz_require(pgq_invitation_concerns(invite, true, &hard) == !named);
+		fuzz_require(pgq_invitation_screen(invite, true, &hard) == !named);
 		fuzz_require(hard.node_id == member.node_id);
 	}
 }
@@ -152,7 +152,7 @@ fuzz_one(const uint8_t *bytes, size_t size)
 	if (bytes[1] < invite.members.count)
 		name = invite.members.members[bytes[1]].name;
 
-	concern(&invite);
+	screen(&invite);
 	buffer = malloc(QUORUM_REASON_SIZE);
 	flaw = pgq_invitation_flaw(&invite, name, witness, buffer);
 	if (flaw == NULL)
