@@ -1,6 +1,6 @@
 /*
  * engine.h
- *	  The core inside the worker: its memory, the driver's callbacks, what it is fed.
+ *	  The core inside the worker: its memory, what it is fed, what its driver calls.
  *
  * worker.c decides when something happens, engine.c carries it out, join.c makes a
  * server a member in the first place.

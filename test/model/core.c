@@ -308,7 +308,7 @@ do_publish(void *arg, const QuorumView *view)
 	to->term = (uint8_t) view->term;
 	to->lease_until = view->lease_until_boot;
 
-	/* A rule counts on a leader only, as in engine.c. */
+	/* A rule counts on a leader only, as in engine_publish.c. */
 	to->need = 255;
 	to->rule = 0;
 	if (view->role == QUORUM_ROLE_LEADER || scope.broken == BREAK_RULE)
