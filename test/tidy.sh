@@ -157,6 +157,37 @@ check 'every mutant of test/mutants can still be made, and docs/mutants.md is th
 
 check 'nothing is left to be done in a comment' "$(grep -nE '\b(FIXME|TODO|XXX)\b' $sources)"
 
+# Whoever reads a number in a comment must be able to look it up.  G2-item and the like are
+# names of anomalies.
+check 'every rule that is cited stands in docs/protocol.md or docs/hazards.md, once, and every hazard is cited' \
+	"$(find src test sql docs README.md -type f \( -name '*.[ch]' -o -name '*.p[lm]' -o -name '*.sh' -o -name '*.txt' \
+		-o -name '*.sql' -o -name '*.md' -o -name '*.mk' \) | sort | xargs awk '
+		pass == 1 && /^(- |[|] )[A-Z][1-9][0-9]* / {
+			if ($2 in home) print FILENAME ":" FNR ": " $2 " is defined in " home[$2] ", too"
+			home[$2] = FILENAME; rule[FILENAME, FNR] = $2; letters[substr($2, 1, 1)] = 1
+		}
+		function cite(number)
+		{
+			if (!(number in home)) print FILENAME ":" FNR ": " number " is defined nowhere"
+			if (FILENAME != "docs/hazards.md") cited[number] = 1
+		}
+		pass == 2 {
+			rest = " " $0
+			while (match(rest, /[^A-Za-z0-9_.\/][A-Z][1-9][0-9]*/))
+			{
+				letter = substr(rest, RSTART + 1, 1)
+				number = substr(rest, RSTART + 2, RLENGTH - 2)
+				rest = substr(rest, RSTART + RLENGTH)
+				if (!(letter in letters) || rest ~ /^([A-Za-z_]|-[a-z])/ || (FILENAME, FNR) in rule && rule[FILENAME, FNR] == letter number)
+					continue
+				cite(letter number)
+				if (match(rest, /^-[A-Z][1-9][0-9]*/) && substr(rest, 2, 1) == letter)
+					for (last = substr(rest, 3, RLENGTH - 2) + 0; ++number < last; ) cite(letter number)
+			}
+		}
+		END { for (number in home) if (home[number] == "docs/hazards.md" && !(number in cited)) print number " of docs/hazards.md is cited nowhere" }
+		' pass=1 docs/protocol.md docs/hazards.md pass=2)"
+
 check 'every setting is in docs/configuration.md' \
 	"$(grep -oE '"quorum\.[a-z_]+"' src/pg/guc.c 2>/dev/null | tr -d '"' | sort -u | while read -r setting; do
 		grep -q "$setting" docs/configuration.md 2>/dev/null || echo "$setting"; done)"

@@ -117,7 +117,7 @@ extern void quorum_step_down(QuorumNode *node, QuorumUpdate *update, QuorumLossR
 extern void quorum_on_heartbeat_ack(QuorumNode *node, QuorumUpdate *update,
 									const QuorumMessage *message);
 
-/* Reads wait to be confirmed (R1, R2): by a heartbeat that leaves now. */
+/* Reads wait to be confirmed (Q1, Q2): by a heartbeat that leaves now. */
 extern void quorum_on_confirm(QuorumNode *node, QuorumUpdate *update);
 extern void quorum_confirm_soon(QuorumNode *node);
 extern void quorum_leader_facts(QuorumNode *node, QuorumUpdate *update);

@@ -185,7 +185,7 @@ rule_implies(const QuorumSyncRule *a, const QuorumSyncRule *b)
 
 /*
  * Neither implies the other: so many of all of them that no more are missing than either
- * can do without (HAZARDS 2g).
+ * can do without (M3).
  */
 static void
 rule_of_both(const QuorumSyncRule *a, const QuorumSyncRule *b, QuorumSyncRule *both)

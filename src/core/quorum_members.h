@@ -42,7 +42,7 @@ extern int	quorum_members_read_need(const QuorumMemberSet *set);
 extern void quorum_members_sync_rule(const QuorumMemberSet *set, QuorumNodeId leader,
 									 QuorumSyncRule *rule);
 
-/* A rule of two sets: whoever satisfies it satisfies the rules of both (HAZARDS 2g). */
+/* A rule of two sets: whoever satisfies it satisfies the rules of both (M3). */
 extern void quorum_members_joint_rule(const QuorumMemberSet *old, const QuorumMemberSet *next,
 									  QuorumNodeId leader, QuorumSyncRule *rule);
 

@@ -303,7 +303,7 @@ typedef enum QuorumEventType
 	QUORUM_EVENT_PEER_RESTARTED,	/* peer said hello with another boot nonce */
 	QUORUM_EVENT_CLOSING,
 	QUORUM_EVENT_ADMIN,
-	QUORUM_EVENT_CONFIRM		/* a read waits to be confirmed (R1-R2): ask the others now */
+	QUORUM_EVENT_CONFIRM		/* a read waits to be confirmed (Q1, Q2): ask the others now */
 } QuorumEventType;
 
 typedef struct QuorumEvent

@@ -7,8 +7,7 @@
  * nobody may be thrown out of a half-written file.
  *
  * Rules: R1 (temp file, fsync, rename, fsync of the directory, whatever the setting
- * fsync says), R10 (bound to the
- * instance), R12, S9.
+ * fsync says), R10 (bound to the instance), R12, S9.
  *
  * Why a damaged file is never replaced by the previous generation: that one may lack
  * the last vote, and a node that votes twice elects two leaders.  A crash cannot

@@ -3,7 +3,7 @@
  *	  What an acknowledged commit is worth: quorum.commit and quorum.max_lag.
  *
  * Asynchronous commits are acknowledged when this node has them and the quorum is at most
- * quorum.max_lag behind (HAZARDS 2i).  Who is elected holds what the quorum holds, so
+ * quorum.max_lag behind.  Who is elected holds what the quorum holds, so
  * what a failover takes back is never more than that much WAL, however long the others
  * were away.  Gate and lease are asked for as ever: two nodes never both acknowledge.
  */

@@ -31,7 +31,7 @@
 #endif
 
 /*
- * The oldest minor release of each major one that is safe to run (HAZARDS 8): the
+ * The oldest minor release of each major one that is safe to run: the
  * empty synchronous_standby_names of a starting server, WAL removed too early.
  */
 #if PG_VERSION_NUM < 150000

@@ -7,7 +7,7 @@
  * Rules:
  *	S6, V10	no reads before the gate is open
  *	S7, R25	the lease is looked at after the rows were read: what was read while it was
- *			valid is what the leader had (HAZARDS 2f)
+ *			valid is what the leader had
  */
 #include "postgres.h"
 

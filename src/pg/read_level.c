@@ -7,6 +7,8 @@
  * row was read.  On a follower `committed` waits until the quorum holds all that was
  * replayed when the read ended (H3): what it saw no failover takes back.  The record that is
  * being applied counts: a commit is visible before that is over.
+ *
+ * Rules: Q1, Q2.
  */
 #include "postgres.h"
 

@@ -7,7 +7,7 @@
  * directory for the startup process that comes next.
  *
  * Rules: S2 (the promised term is in force from the first instant), S9 (no readable
- * state: no part), R19, R44 (recovery targets have no place on a member).
+ * state: no part), R19, H44 (recovery targets have no place on a member).
  */
 #include "postgres.h"
 
@@ -209,7 +209,7 @@ settings_fit(char *notice)
 	char		detail[QUORUM_REASON_SIZE];
 	char		hint[QUORUM_REASON_SIZE];
 
-	/* R44: recovery would stop somewhere, not where the cluster's log ends */
+	/* H44: recovery would stop somewhere, not where the cluster's log ends */
 	if (recoveryTarget != RECOVERY_TARGET_UNSET || access(RECOVERY_SIGNAL_FILE, F_OK) == 0)
 	{
 		strlcpy(notice, "a recovery target or recovery.signal is set on a member of a cluster",

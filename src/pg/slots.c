@@ -464,7 +464,7 @@ pgq_slots_rule_satisfied(XLogRecPtr lsn)
 	/*
 	 * The caller's commit record is flushed.  With this barrier, whoever publishes a
 	 * stricter rule and then reads the flush position either sees our record below it
-	 * or has us see the new rule (HAZARDS 2g, step 2).
+	 * or has us see the new rule (M3).
 	 */
 	pg_memory_barrier();
 	refresh_copy();

@@ -17,7 +17,7 @@
 #	G1c				a circle of ww and wr
 #	real-time		a circle of ww, wr and rt
 #	G-single		a circle with one rw of a snapshot, the rest ww, wr and rt
-#	G2				a circle of ww, wr and rw among serializable transactions
+#	G2-item			a circle of ww, wr and rw among serializable transactions
 #	G2-real-time	the same with rt
 #
 # Standbys may be behind: nothing is rt to or from what was read there.
@@ -44,7 +44,7 @@ sub check
 	$self->circles('G1c', 0, qw(ww wr));
 	$self->circles('real-time', 0, qw(ww wr rt));
 	$self->single;
-	$self->circles('G2', 2, qw(ww wr rw));
+	$self->circles('G2-item', 2, qw(ww wr rw));
 	$self->circles('G2-real-time', 2, qw(ww wr rw rt));
 	return;
 }

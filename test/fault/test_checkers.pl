@@ -83,7 +83,7 @@ fine('the earlier of two in real time, not the later', [ '0 90 ok 1 1 3 list r:1
 	lists => { 1 => [11], 3 => [31] });
 
 my @skewed_write = ('0 90 ok LEVEL 1 3 list r:1: a:2:21', '0 90 ok LEVEL 1 3 list r:2: a:1:11');
-found('G2', 'each has overwritten what the other has read', [ map { s/LEVEL/2/r } @skewed_write ], lists => { 1 => [11], 2 => [21] });
+found('G2-item', 'each has overwritten what the other has read', [ map { s/LEVEL/2/r } @skewed_write ], lists => { 1 => [11], 2 => [21] });
 fine('repeatable read does not see it', [ map { s/LEVEL/1/r } @skewed_write ], lists => { 1 => [11], 2 => [21] });
 found('G2-real-time', 'one of them acknowledged before', [ '50 100 ok 2 1 3 list r:1:', '0 100 ok 2 1 3 list a:1:11 r:2:', '10 20 ok 2 1 3 list a:2:21' ],
 	lists => { 1 => [11], 2 => [21] });

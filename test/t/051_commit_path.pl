@@ -1,5 +1,5 @@
 # No commit is acknowledged before the quorum has it, whatever kind of commit it is and
-# whatever happens to the session meanwhile (S5; H1, H7-H14).
+# whatever happens to the session meanwhile (S5; H1, H7-H11, H13, H14).
 #
 # While the walreceivers of the followers stand still, their workers do not: the leader keeps
 # its lease, and every commit waits.
