@@ -130,9 +130,8 @@ forget_useless_history(const QuorumFacts *facts)
 	if (now - since < node.config.lease_us || tried == node.hard.term)
 		return;
 	tried = node.hard.term;
-	pg_atomic_write_u64(&pgq_shared->forget_above, facts->position.tli);
-	pgq_request_restart(PGQ_RESTART_IMMEDIATE,
-						"nobody leads, and the newest timeline history on its disk fits no WAL");
+	pgq_request_forget_above(facts->position.tli,
+							 "nobody leads, and the newest timeline history on its disk fits no WAL");
 }
 
 static bool

@@ -339,11 +339,7 @@ follow_log_hook(ErrorData *edata)
 		TimeLineID	tli = 0;
 
 		if (GetXLogReplayRecPtr(&tli) != InvalidXLogRecPtr && tli != 0)
-		{
-			pg_atomic_write_u64(&pgq_shared->forget_above, tli);
-			pgq_request_restart(PGQ_RESTART_IMMEDIATE,
-								"a newer timeline without records hides a part of the log");
-		}
+			pgq_request_forget_above(tli, "a newer timeline without records hides a part of the log");
 	}
 
 	if (edata->elevel >= ERROR && AmWalReceiverProcess() && pgq_is_member() &&

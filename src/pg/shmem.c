@@ -102,6 +102,13 @@ pgq_request_restart(PgqRestartMode mode, const char *why)
 		ereport(LOG, (errmsg("could not send a signal to the postmaster: %m")));
 }
 
+void
+pgq_request_forget_above(TimeLineID keep, const char *why)
+{
+	pg_atomic_write_u64(&pgq_shared->forget_above, keep);
+	pgq_request_restart(PGQ_RESTART_IMMEDIATE, why);
+}
+
 static void
 shmem_request(void)
 {

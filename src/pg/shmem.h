@@ -190,6 +190,9 @@ extern void pgq_shmem_wake_worker(void);
 /* Ask the postmaster for a restart in place; `why` goes to the log. */
 extern void pgq_request_restart(PgqRestartMode mode, const char *why);
 
+/* R16: at once, and before it boots histories and WAL of timelines above `keep` are removed. */
+extern void pgq_request_forget_above(TimeLineID keep, const char *why);
+
 static inline bool
 pgq_is_member(void)
 {

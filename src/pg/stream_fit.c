@@ -45,8 +45,7 @@ pgq_stream_misfit(const PgqHistory *history, QuorumTerm term)
 		return NULL;
 
 	/* H40: a boot without its files turns back */
-	pg_atomic_write_u64(&pgq_shared->forget_above, tli);
-	pgq_request_restart(PGQ_RESTART_IMMEDIATE, lost);
+	pgq_request_forget_above(tli, lost);
 	return lost;
 }
 
