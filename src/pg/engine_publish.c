@@ -13,6 +13,7 @@
 #include "compat.h"
 #include "engine.h"
 #include "engine_parts.h"
+#include "ledger.h"
 #include "read_level.h"
 #include "restart.h"
 #include "rewind.h"
@@ -105,7 +106,7 @@ pgq_engine_publish_ledger(const QuorumView *view)
 {
 	static const QuorumSyncRule never = {.need = QUORUM_MAX_NODES + 1};
 
-	pgq_slots_publish_rule(view->role == QUORUM_ROLE_LEADER ? &view->sync : &never);
+	pgq_ledger_publish(view->role == QUORUM_ROLE_LEADER ? &view->sync : &never);
 	ledger_serves = view->role == QUORUM_ROLE_LEADER;
 }
 

@@ -3,10 +3,10 @@
  *	  In every backend: no commit without gate and lease, no acknowledgement without the quorum.
  *
  * It does not decide who leads or when the gate opens (the core, through the worker),
- * does not count who holds what (slots.c) and does not judge reads (fence_reads.c).
+ * does not count who holds what (ledger.c) and does not judge reads (fence_reads.c).
  *
  * Rules:
- *	S5, V2, V9	a commit is acknowledged only when the ledger of slots.c agrees, whatever
+ *	S5, V2, V9	a commit is acknowledged only when the ledger (ledger.c) agrees, whatever
  *				released PostgreSQL's own wait
  *	S6, S7, R21	a transaction that wrote needs an open gate, a valid lease and a
  *				living postmaster right before its commit record
@@ -40,7 +40,7 @@
 #include "compat.h"
 #include "fence.h"
 #include "guc.h"
-#include "slots.h"
+#include "ledger.h"
 
 /* Port keeps its layout without the GSSAPI headers, which a build need not have. */
 #undef ENABLE_GSS
@@ -265,7 +265,7 @@ after_commit(XLogRecPtr lsn)
 
 	if (commit_fence.async)
 		lsn = pgq_commit_level_floor(lsn);
-	if (!pgq_slots_rule_satisfied(lsn))
+	if (!pgq_ledger_satisfied(lsn))
 		wait_for_quorum(lsn);
 }
 
@@ -453,7 +453,7 @@ wait_for_quorum(XLogRecPtr lsn)
 	if (commit_fence.shielded)
 		disable_timeout(watch_timeout, false);
 
-	while (!pgq_slots_rule_satisfied(lsn))
+	while (!pgq_ledger_satisfied(lsn))
 	{
 		if (!pgq_fence_may_serve())
 		{

@@ -5,7 +5,7 @@
  * Whoever may connect for replication can use the name and the slot of a member.  So a
  * walreceiver puts a MAC under the cluster's secret into the options of its connection, and
  * the walsender looks at it before it serves.  What is counted is the ledger's
- * business (slots.c); the secret and the MAC are those of the quorum port (src/net).
+ * business (ledger.c); the secret and the MAC are those of the quorum port (src/net).
  *
  * Rules:
  *	K1	only a walsender that showed a good proof of member m owns what m acknowledges

@@ -1,6 +1,6 @@
 /*
  * slots.h
- *	  One physical slot per member on every node, and what the slots say about who holds which WAL.
+ *	  One physical slot per member, on every node: it keeps WAL for the member, and has one owner.
  */
 #ifndef PGQ_SLOTS_H
 #define PGQ_SLOTS_H
@@ -49,13 +49,8 @@ extern void pgq_slots_warn(const QuorumView *view);
 /* Does a stream hold the slot of this member without having proved to be the member's? */
 extern bool pgq_slots_in_wrong_hands(QuorumNodeId id);
 
-/* From the worker, after rule or slots changed: publish rule and slot indexes for the backends. */
-extern void pgq_slots_publish_rule(const QuorumSyncRule *rule);
-
-/*
- * V2: how many members of the rule hold the WAL up to lsn, as told by the one
- * walsender that owns the member's slot?  True when the rule is satisfied.
- */
-extern bool pgq_slots_rule_satisfied(XLogRecPtr lsn);
+/* Who owns this slot, if it is the physical one of that name; 0 = nobody. */
+struct ReplicationSlot;
+extern pid_t pgq_member_slot_owner(struct ReplicationSlot *slot, const char *name);
 
 #endif							/* PGQ_SLOTS_H */

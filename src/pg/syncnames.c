@@ -3,7 +3,7 @@
  *	  Keeps synchronous_standby_names = ANY k (the other voters) in postgresql.auto.conf.
  *
  * It does not decide the rule (the core).  The names only make PostgreSQL wait; what an
- * acknowledgement needs is the ledger's business (slots.c), so a moment with other names
+ * acknowledgement needs is the ledger's business (ledger.c), so a moment with other names
  * costs time, not commits.
  *
  * Rules: S5, H13, H14; V11 is answered by the ledger.
