@@ -7,6 +7,7 @@
  */
 #include "transport_peers.h"
 
+#include "../core/quorum_members.h"
 #include "transport_dial.h"
 
 PgqPeer *
@@ -237,15 +238,6 @@ pgq_transport_addresses(QuorumNodeId peer, char *text, size_t size)
 
 /* ---- member set --------------------------------------------------------- */
 
-static const QuorumMember *
-find_member(const QuorumMemberSet *members, QuorumNodeId id)
-{
-	for (int i = 0; members != NULL && i < members->count; i++)
-		if (members->members[i].id == id)
-			return &members->members[i];
-	return NULL;
-}
-
 static void
 drop_peer(PgqPeer *peer)
 {
@@ -310,16 +302,16 @@ pgq_peers_update(const QuorumMemberSet *members, uint64 now)
 	for (int i = 0; i < QUORUM_MAX_NODES; i++)
 	{
 		PgqPeer    *peer = &pgq_transport->peers[i];
-		const QuorumMember *member = find_member(members, peer->member.id);
+		int			index = quorum_members_find(members, peer->member.id);
 
 		if (peer->member.id == QUORUM_NO_NODE)
 			continue;
-		if (member == NULL || member->id == self)
+		if (index < 0 || peer->member.id == self)
 			drop_peer(peer);
 		else
-			update_peer(peer, member, now);
+			update_peer(peer, &members->members[index], now);
 	}
-	for (int i = 0; members != NULL && i < members->count; i++)
+	for (int i = 0; i < members->count; i++)
 		if (members->members[i].id != self && pgq_peer_find(members->members[i].id) == NULL)
 			add_peer(&members->members[i], now);
 	for (int i = 0; i < PGQ_MAX_INCOMING; i++)
