@@ -69,6 +69,17 @@ check 'every source file says first what it is' \
 		NR == 1 && $0 != "/*" || NR == 2 && $0 != " * " name || NR == 3 && $0 !~ /^ \*\t  / { bad = 1 }
 		END { exit bad }' || echo "$file"; done)"
 
+# Headers that belong to a source file have no row.  Those of src/core are in words of their own.
+check 'docs/architecture.md has a row for every file of src: its name, and the sentence that it begins with' \
+	"$(find src -name '*.[ch]' | sort | while read -r file; do
+		test "${file%.h}" != "$file" && test -e "${file%.h}.c" || echo "$file"; done | xargs awk '
+		FNR == 1 { name = FILENAME; sub(/.*\//, "", name); row = ""; head = 1 }
+		FNR > 2 && head && /^ \*\/?$/ { head = 0; if (FILENAME !~ /^src\/core/) print "| " name " |" row " |" }
+		FNR > 2 && head { sub(/^ \*[ \t]*/, ""); row = row " " $0 }' | grep -vxFf docs/architecture.md
+	for file in src/core/*.[ch]; do
+		test "${file%.h}" != "$file" && test -e "${file%.h}.c" && continue
+		grep -qE "^\|.*[ |]${file##*/}[ ,|]" docs/architecture.md || echo "$file"; done)"
+
 # ---- who may include whom -----------------------------------------------------------------
 
 check 'the core includes only itself and freestanding C' \
