@@ -21,9 +21,10 @@ use strict;
 use warnings;
 
 use Carp;
-use POSIX qw(:sys_wait_h);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use QuorumProcesses;
+use QuorumSession;
 use QuorumWitness;
 use Test::More;
 use Time::HiRes qw(time usleep);
@@ -41,6 +42,7 @@ sub new
 		name => $name,
 		nodes => [],
 		lease => $options{lease} // $default_lease,
+		initdb => $options{initdb} // [],
 		conf => $options{conf} // '',
 		host => $options{host} // '127.0.0.1',
 	}, $class;
@@ -93,7 +95,7 @@ sub _found
 	my ($self) = @_;
 	my $node = PostgreSQL::Test::Cluster->new("$self->{name}_n1");
 
-	$node->init(allows_streaming => 1, extra => ['--data-checksums']);
+	$node->init(allows_streaming => 1, extra => [ '--data-checksums', @{ $self->{initdb} } ]);
 	$node->append_conf('postgresql.conf', qq{
 shared_preload_libraries = 'pg_quorum'
 listen_addresses = '127.0.0.1'
@@ -201,8 +203,6 @@ sub ask
 	return $out;
 }
 
-# A psql that stays connected: ask() for an answer, send() and finished() for a
-# statement that may wait; error() tells what went wrong.
 sub session
 {
 	my ($self, $node) = @_;
@@ -225,6 +225,21 @@ sub wait_until
 	$self->show_logs;
 	diag("waited in vain for: $what");
 	croak "waited in vain for: $what";
+}
+
+# What must not be: looked for during so many seconds.  What $check saw of it, or undef.
+sub seen_within
+{
+	my ($self, $seconds, $check) = @_;
+	my $until = time() + $seconds;
+
+	do
+	{
+		my $seen = $check->();
+		return $seen if $seen;
+		usleep(20_000);
+	} while (time() < $until);
+	return undef;
 }
 
 sub _answers
@@ -278,16 +293,38 @@ sub wait_for_followers
 	});
 }
 
+# The node has replayed all that the leader has flushed by now.
+sub wait_for_replay
+{
+	my ($self, $node) = @_;
+	my $lsn = $self->ask($self->wait_for_leader, 'SELECT pg_current_wal_flush_lsn()') // croak $self->{last_error};
+
+	$self->wait_until("replay of $node->{quorum_name}", sub {
+		return ($self->ask($node, "SELECT pg_last_wal_replay_lsn() >= '$lsn'") // '') eq 't';
+	});
+}
+
+# WAL that only this leader has: its walsenders stand still, its worker keeps the lease, and each
+# statement waits for the quorum in a session of its own.  They end with the sessions returned.
+sub write_alone
+{
+	my ($self, $leader, @statements) = @_;
+	my @sessions = map { $self->session($leader) } @statements;
+	my $pids = join ',', map { $_->ask('SELECT pg_backend_pid()') // croak $_->error } @sessions;
+
+	kill 'STOP', split /\n/, $self->ask($leader, 'SELECT pid FROM pg_stat_replication') // croak $self->{last_error};
+	$sessions[$_]->send($statements[$_]) for 0 .. $#statements;
+	$self->wait_until('WAL that only the old leader has', sub {
+		my $waiting = $self->ask($leader, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND pid IN ($pids)");
+		return defined $waiting && $waiting == @sessions;
+	});
+	return @sessions;
+}
+
 sub postmaster_pid
 {
 	my ($self, $node) = @_;
-	my $file = $node->data_dir . '/postmaster.pid';
-
-	open(my $fh, '<', $file) or return undef;
-	my $pid = <$fh>;
-	close $fh;
-	chomp $pid if defined $pid;
-	return $pid;
+	return QuorumProcesses::postmaster_of($node->data_dir);
 }
 
 # All processes of a node: the postmaster and its children.
@@ -295,17 +332,15 @@ sub processes
 {
 	my ($self, $node) = @_;
 	my $postmaster = $self->postmaster_pid($node) // return;
-	my @pids = ($postmaster);
+	return QuorumProcesses::of($postmaster);
+}
 
-	for my $stat (glob('/proc/[0-9]*/stat'))
-	{
-		open(my $fh, '<', $stat) or next;
-		my $line = <$fh> // next;
-		close $fh;
-		next unless $line =~ /^(\d+) \(.*\) \S (\d+)/s;
-		push @pids, $1 if $2 == $postmaster;
-	}
-	return @pids;
+# (pid, title) of the process of a node whose title fits; nothing when there is none.
+sub process
+{
+	my ($self, $node, $regexp) = @_;
+	my $postmaster = $self->postmaster_pid($node) // return;
+	return QuorumProcesses::titled($postmaster, $regexp);
 }
 
 sub kill_postmaster
@@ -336,17 +371,10 @@ sub _gone
 
 	$node->{dead} = 1;
 	$self->wait_until('end of killed processes', sub {
-		return !grep { _runs($_) } @pids;
+		return !grep { QuorumProcesses::runs($_) } @pids;
 	});
 	unlink $node->data_dir . '/postmaster.pid';
 	$node->{_pid} = undef;
-}
-
-# A zombie still holds the lock files in the eyes of the next postmaster.
-sub _runs
-{
-	my ($pid) = @_;
-	return -d "/proc/$pid";
 }
 
 sub start
@@ -371,13 +399,19 @@ sub thaw
 	$node->{frozen} = undef;
 }
 
-# A text in the node's log since $offset (see log_size); waits for it.
+# What a node has logged since $offset (see log_size).
+sub log_since
+{
+	my ($self, $node, $offset) = @_;
+	return PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset // 0);
+}
+
+# A text in the node's log since $offset; waits for it.
 sub wait_for_log
 {
 	my ($self, $node, $regexp, $offset) = @_;
 	return $self->wait_until("log of $node->{quorum_name}: $regexp", sub {
-		my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset // 0);
-		return $log =~ $regexp;
+		return $self->log_since($node, $offset) =~ $regexp;
 	});
 }
 
@@ -418,7 +452,7 @@ END
 		$cluster->show_logs if !Test::More->builder->is_passing;
 		for my $node ($cluster->nodes)
 		{
-			my @of_node = _runs($cluster->postmaster_pid($node) // 0) ? $cluster->processes($node) : ();
+			my @of_node = QuorumProcesses::runs($cluster->postmaster_pid($node) // 0) ? $cluster->processes($node) : ();
 			kill 'KILL', @of_node;
 			push @pids, @of_node;
 			$node->{_pid} = undef;
@@ -426,114 +460,10 @@ END
 		$_->kill_all for @{ $cluster->{witnesses} // [] };
 	}
 	my $until = time() + 30;
-	usleep(20_000) while (grep { _runs($_) } @pids) && time() < $until;
+	usleep(20_000) while (grep { QuorumProcesses::runs($_) } @pids) && time() < $until;
 	$? = $status;
 }
 
 $SIG{INT} = $SIG{TERM} = sub { exit 1 };
-
-package QuorumSession;
-
-use strict;
-use warnings;
-
-use IO::Select;
-use IPC::Open3;
-use Symbol qw(gensym);
-use Time::HiRes qw(time);
-
-sub new
-{
-	my ($class, $node) = @_;
-	my $self = bless { error => '', buffer => '', serial => 0 }, $class;
-
-	local $ENV{PGOPTIONS} = '';
-	$self->{pid} = open3($self->{in}, $self->{out}, undef, $node->installed_command('psql'), '-XAtq',
-		'-v', 'VERBOSITY=verbose', '-v', 'ON_ERROR_STOP=0', '-d', $node->connstr('postgres'));
-	$self->{in}->autoflush(1);
-	return $self;
-}
-
-# Every statement is followed by a marker; what comes before it is the answer.
-sub send
-{
-	my ($self, $sql) = @_;
-	my $marker = 'done ' . ++$self->{serial};
-
-	local $SIG{PIPE} = 'IGNORE';
-	$self->{answer} = undef;
-	$self->{error} = '';
-	print { $self->{in} } "$sql;\n\\echo $marker\n";
-}
-
-# Has the last statement ended, within $limit seconds?  A limit of 0 looks once at what has come.
-sub finished
-{
-	my ($self, $limit) = @_;
-	my $until = time() + ($limit // 10);
-	my $select = IO::Select->new($self->{out});
-	my $marker = 'done ' . $self->{serial};
-
-	while (1)
-	{
-		if ($self->{buffer} =~ s/^(.*?)^\Q$marker\E\n//ms)
-		{
-			$self->_answered($1);
-			return 1;
-		}
-		my $rest = $until - time();
-		if (!$select->can_read($rest > 0 ? $rest : 0))
-		{
-			last if $rest <= 0;
-			next;    # time is up, or another session has ended: PostgreSQL::Test handles SIGCHLD
-		}
-		my $read = sysread($self->{out}, $self->{buffer}, 65536, length $self->{buffer});
-		next if !defined $read && $!{EINTR};
-		if (!$read)
-		{
-			$self->_answered($self->{buffer} . "FATAL:  connection lost\n");
-			return 1;
-		}
-	}
-	return 0;
-}
-
-sub _answered
-{
-	my ($self, $text) = @_;
-
-	if ($text =~ /(ERROR|FATAL|PANIC|error|connection to server was lost)\b/)
-	{
-		$self->{error} = $text;
-		return;
-	}
-
-	# What a server that stops says to everybody may come together with the answer.
-	$text =~ s/^WARNING:  57P01: .*\n(?:LOCATION: .*\n)?//mg;
-	chomp $text;
-	$self->{answer} = $text;
-}
-
-# The answer to a statement; undef when it failed or did not end in time.
-sub ask
-{
-	my ($self, $sql, $limit) = @_;
-
-	$self->send($sql);
-	$self->{error} = 'no answer' unless $self->finished($limit // 10);
-	return $self->{answer};
-}
-
-sub error { return $_[0]{error}; }
-
-sub DESTROY
-{
-	my ($self) = @_;
-	local ($., $@, $!, $^E, $?);
-	return unless $self->{pid};
-	close $self->{in};
-	kill 'TERM', $self->{pid};
-	waitpid $self->{pid}, 0;
-}
 
 1;

@@ -8,11 +8,12 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use QuorumCluster;
+use QuorumRejoin;
 use Digest::MD5;
 use PostgreSQL::Test::Utils;
 use POSIX ();
 use Test::More;
-use Time::HiRes qw(time usleep);
+use Time::HiRes qw(time);
 
 my $cluster = QuorumCluster->new('rewind', nodes => 3);
 my $serial = 0;
@@ -25,12 +26,7 @@ sub diverge
 {
 	my $old = $cluster->leader;
 	$serial++;
-	kill 'STOP', split /\n/, $cluster->ask($old, 'SELECT pid FROM pg_stat_replication');
-	my $writer = $cluster->session($old);
-	$writer->send("INSERT INTO t SELECT -$serial, repeat('x', 100) FROM generate_series(1, 2000)");
-	$cluster->wait_until('WAL that only the old leader has', sub {
-		return $cluster->ask($old, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
-	});
+	my @writers = $cluster->write_alone($old, "INSERT INTO t SELECT -$serial, repeat('x', 100) FROM generate_series(1, 2000)");
 	$cluster->kill_all($old);
 	$cluster->wait_for_leader(not => $old);
 	return $old;
@@ -56,12 +52,9 @@ sub is_healthy
 
 	$cluster->wait_for_followers($old);
 	my $rows = $cluster->ask($cluster->leader, 'SELECT count(*), sum(id) FROM t');
-	my $lsn = $cluster->ask($cluster->leader, 'SELECT pg_current_wal_flush_lsn()');
-	$cluster->wait_until('replay', sub {
-		return ($cluster->ask($old, "SELECT pg_last_wal_replay_lsn() >= '$lsn'") // '') eq 't';
-	});
+	$cluster->wait_for_replay($old);
 	is($cluster->ask($old, 'SELECT count(*), sum(id) FROM t'), $rows, "$what: it holds what the leader holds");
-	$cluster->wait_until('the end of the rewind', sub { return !-e $old->data_dir . '/pg_quorum/pgsql_tmp.rewind/journal' });
+	$cluster->wait_until('the end of the rewind', sub { return !-e QuorumRejoin::journal($old) });
 	pass("$what: nothing of the rewind is left");
 	return;
 }
@@ -115,7 +108,7 @@ is($cluster->ask($old, "SELECT node, term, phase_ms > 0, detail ~ '^lost 1 commi
 		FROM quorum.history WHERE event = 'rewound'"),
 	"$leader_name|2|t|t", 'the history tells of the rewind, how long it took and what it lost');
 
-my $log = PostgreSQL::Test::Utils::slurp_file($old->logfile, $offset);
+my $log = $cluster->log_since($old, $offset);
 like($log, qr/quorum: rewound and following in term 2, \d+ ms/, '... and so does the log');
 unlike($log, qr/voted for/, 'it gave no vote meanwhile');
 like($log, qr/pg_rewind: servers diverged/, 'pg_rewind brought it back');
@@ -148,67 +141,18 @@ $cluster->wait_for_followers($old);
 
 # ---- interrupted -----------------------------------------------------------------
 
-sub journal
-{
-	my ($node) = @_;
-	open(my $fh, '<', $node->data_dir . '/pg_quorum/pgsql_tmp.rewind/journal') or return '';
-	local $/;
-	return <$fh> // '';
-}
-
-sub child_rewinds
-{
-	my ($node) = @_;
-
-	for my $pid ($cluster->processes($node))
-	{
-		open(my $fh, '<', "/proc/$pid/cmdline") or next;
-		return $pid if (<$fh> // '') =~ /pg_rewind\0/;
-	}
-	return 0;
-}
-
-sub log_since { return PostgreSQL::Test::Utils::slurp_file($_[0]->logfile, $_[1]) }
-
-# A process that kills what $victim names as soon as $met: the server may still be starting.
-sub killer
-{
-	my ($node, $from, $met, $victim) = @_;
-	my $until = time() + 30;
-	my $pid = fork() // die "fork: $!";
-
-	return $pid if $pid;
-	while (time() < $until)
-	{
-		if ($met->($node, $from))
-		{
-			my $target = $victim->($node);
-			kill 'KILL', $target if $target;
-			POSIX::_exit($target ? 0 : 1);
-		}
-		POSIX::_exit(1) if log_since($node, $from) =~ /rewound and following/;
-		usleep(100);
-	}
-	POSIX::_exit(1);
-}
-
-sub in_phase
-{
-	my ($phase) = @_;
-	return sub { journal($_[0]) =~ /phase $phase/ };
-}
-
-my $copies = sub { log_since(@_) =~ /pg_rewind: need to copy/ };
+my $copies = sub { $cluster->log_since(@_) =~ /pg_rewind: need to copy/ };
 my $server = sub { $cluster->postmaster_pid($_[0]) };
+my $rewinder = sub { ($cluster->process($_[0], qr/pg_rewind\0/))[0] };
 my @interruptions = (
-	[ 'killed before the data move', in_phase('requested'), $server ],
-	[ 'killed while the data move', in_phase('parking'), $server ],
-	[ 'killed while pg_rewind starts', in_phase('rewinding'), $server ],
+	[ 'killed before the data move', QuorumRejoin::in_phase('requested'), $server ],
+	[ 'killed while the data move', QuorumRejoin::in_phase('parking'), $server ],
+	[ 'killed while pg_rewind starts', QuorumRejoin::in_phase('rewinding'), $server ],
 	[ 'killed while pg_rewind copies', $copies, $server ],
-	[ 'killed while the data come back', in_phase('rewound'), $server ],
-	[ 'killed before it streams', in_phase('placed'), $server ],
-	[ 'pg_rewind killed', sub { child_rewinds($_[0]) }, \&child_rewinds ],
-	[ 'pg_rewind killed while it copies', $copies, \&child_rewinds ]);
+	[ 'killed while the data come back', QuorumRejoin::in_phase('rewound'), $server ],
+	[ 'killed before it streams', QuorumRejoin::in_phase('placed'), $server ],
+	[ 'pg_rewind killed', $rewinder, $rewinder ],
+	[ 'pg_rewind killed while it copies', $copies, $rewinder ]);
 
 # A rewind that was over before it could be interrupted shows nothing: another one, then.
 sub interrupt
@@ -221,10 +165,9 @@ sub interrupt
 		my $from = $cluster->log_size($node);
 
 		$own = own_files($node);
-		my $killer = killer($node, $from, $met, $victim);
+		my $killer = QuorumRejoin::kill_when($cluster, $node, $met, $victim);
 		$node->start(fail_ok => 1);
-		waitpid $killer, 0;
-		return ($node, $from) if $? == 0;
+		return ($node, $from) if QuorumRejoin::killed($killer);
 		$cluster->wait_for_followers($node);
 	}
 	die 'no rewind of five was interrupted';
@@ -249,7 +192,7 @@ for my $interruption (@interruptions)
 my $stopped = diverge();
 my $from = $cluster->log_size($stopped);
 $cluster->start($stopped);
-$cluster->wait_until('pg_rewind', sub { log_since($stopped, $from) =~ /pg_rewind: / });
+$cluster->wait_until('pg_rewind', sub { $cluster->log_since($stopped, $from) =~ /pg_rewind: / });
 $stopped->stop('fast');
 pass('the server can be stopped while pg_rewind runs');
 $cluster->start($stopped);
@@ -271,14 +214,14 @@ $half->append_conf('postgresql.conf', "quorum.auto_clone = off\n");
 # pg_ctl of 18 may take the end of this start for that of a recovery target, and be content.
 PostgreSQL::Test::Utils::system_log('pg_ctl', '-w', '-D', $half->data_dir, '-l', $half->logfile, 'start');
 ok(!-e $half->data_dir . '/postmaster.pid', 'without auto_clone half rewound data are not started');
-like(log_since($half, $half_from), qr/FATAL:  quorum: this data directory cannot be started: needs a clone: the rewind was interrupted, then n\d became the leader of term \d+; quorum.auto_clone is off/,
+like($cluster->log_since($half, $half_from), qr/FATAL:  quorum: this data directory cannot be started: needs a clone: the rewind was interrupted, then n\d became the leader of term \d+; quorum.auto_clone is off/,
 	'... and say what they need, and why');
 $half->append_conf('postgresql.conf', "quorum.auto_clone = on\n");
 $own = own_files($half);
 $cluster->start($half);
 is_healthy($half, 'cloned');
 is_deeply(own_files($half), $own, 'cloned: its own files are what they were');
-like(log_since($half, $half_from), qr/cloning n\d/, 'it was cloned from the leader of the new term');
+like($cluster->log_since($half, $half_from), qr/cloning n\d/, 'it was cloned from the leader of the new term');
 is($cluster->ask($half, 'SHOW quorum.node_name'), $half->{quorum_name}, 'it is who it was');
 
 done_testing();
