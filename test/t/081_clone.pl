@@ -1,5 +1,6 @@
 # What a rewind cannot bring back is cloned: into place, beside the node's own files, and
-# where this node has its tablespaces and its WAL, whatever the leader's paths are.
+# where this node has its tablespaces and its WAL, whatever the leader's paths are.  A copy may lack
+# what the node had acknowledged: it does not vote before it has caught up with its leader (S8).
 
 use strict;
 use warnings;
@@ -7,10 +8,10 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use QuorumCluster;
+use QuorumRejoin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
 
 my $places = PostgreSQL::Test::Utils::tempdir();
 my $cluster = QuorumCluster->new('clone', nodes => 1, conf => "min_wal_size = 32MB");
@@ -56,13 +57,8 @@ sub diverge
 		$cluster->ask($cluster->leader, "SELECT quorum.switchover('n2')", timeout => 20);
 	}
 	$cluster->wait_for_followers;
-	kill 'STOP', split /\n/, $cluster->ask($n2, 'SELECT pid FROM pg_stat_replication');
-	my @writers = map { $cluster->session($n2) } 1 .. 2;
-	$writers[0]->send("INSERT INTO t SELECT -$serial, repeat('x', 100) FROM generate_series(1, 2000)");
-	$writers[1]->send("UPDATE s SET id = -$serial WHERE id % 3 = 0");
-	$cluster->wait_until('WAL that only the old leader has', sub {
-		return $cluster->ask($n2, "SELECT count(*) = 2 FROM pg_stat_activity WHERE wait_event = 'SyncRep'") eq 't';
-	});
+	my @writers = $cluster->write_alone($n2, "INSERT INTO t SELECT -$serial, repeat('x', 100) FROM generate_series(1, 2000)",
+		"UPDATE s SET id = -$serial WHERE id % 3 = 0");
 	my $redo = '';
 	if ($spoil)
 	{
@@ -85,7 +81,7 @@ sub diverge
 	return $cluster->log_size($n2);
 }
 
-sub log_since { return PostgreSQL::Test::Utils::slurp_file($n2->logfile, $_[0]) }
+sub log_since { return $cluster->log_since($n2, $_[0]) }
 
 # Where it has its data, and what lies there that is not its data.
 sub places
@@ -109,12 +105,9 @@ sub is_healthy
 	$cluster->wait_for_followers($n2);
 	my $sums = 'SELECT (SELECT count(*) FROM t), count(*), sum(id) FROM s';
 	my $sum = $cluster->ask($cluster->leader, $sums);
-	my $lsn = $cluster->ask($cluster->leader, 'SELECT pg_current_wal_flush_lsn()');
-	$cluster->wait_until('replay', sub {
-		return ($cluster->ask($n2, "SELECT pg_last_wal_replay_lsn() >= '$lsn'") // '') eq 't';
-	});
+	$cluster->wait_for_replay($n2);
 	is($cluster->ask($n2, $sums), $sum, "$what: it holds what the leader holds");
-	$cluster->wait_until('the end of the rewind', sub { return !-e $n2->data_dir . '/pg_quorum/pgsql_tmp.rewind/journal' });
+	$cluster->wait_until('the end of the rewind', sub { return !-e QuorumRejoin::journal($n2) });
 	is_deeply(places(), $before, "$what: everything is where it was, and its own files are what they were");
 }
 
@@ -143,6 +136,28 @@ like(log_since($offset), qr/cloning n\d/, 'a clone: it was one');
 my @kept = glob($n2->data_dir . '/pg_quorum/pgsql_tmp.rollback/*/list');
 ok(scalar(@kept) >= 2, 'a clone: what is gone is kept aside');
 
+# ---- a copy, and no leader -----------------------------------------------------------------
+
+# Killed when the copy is in its place, and started again when the leader does not answer.
+diverge('WAL');
+my $killer = QuorumRejoin::kill_when($cluster, $n2, QuorumRejoin::in_phase('placed'), sub { $cluster->postmaster_pid($_[0]) });
+$offset = $cluster->log_size($n2);
+$before = places();
+$n2->start(fail_ok => 1);
+ok(QuorumRejoin::killed($killer), 'a clone: it dies before it streams');
+$cluster->kill_all($n2);
+my $frozen = $cluster->leader;
+my ($awake) = grep { $_ != $frozen && $_ != $n2 } $cluster->nodes;
+my $awake_from = $cluster->log_size($awake);
+$cluster->freeze($frozen);
+$cluster->start($n2);
+is($cluster->seen_within(4 * $cluster->lease / 1000, sub { $cluster->log_since($awake, $awake_from) =~ /elected leader of term/ }), undef,
+	'who was cloned helps nobody to lead before it has what its leader has');
+like($cluster->log_since($awake, $awake_from), qr/pre-vote for term/, '... though it is asked');
+like(log_since($offset), qr/cloning n\d/, '... and was cloned');
+$cluster->thaw($frozen);
+is_healthy('a clone without a leader', $before);
+
 # ---- nothing to compare ----------------------------------------------------------------------
 
 # A leader that is a copy itself has no histories of before, and says so in their place: whoever
@@ -167,13 +182,10 @@ pass('auto_clone = off: quorum.status says what it needs and why');
 like(log_since($offset), qr/LOG:  quorum: no rewind: needs a clone: .*auto_clone is off/, '... and so does the log');
 is($cluster->ask($n2, 'SELECT pg_is_in_recovery()'), 't', '... and it can be read from');
 my $pid = $cluster->postmaster_pid($n2);
-my $restarts = () = log_since($offset) =~ /restarting in place/g;
-is($restarts, 1, '... after one restart');
+sub restarts { return scalar(() = log_since($offset) =~ /restarting in place/g) }
+is(restarts(), 1, '... after one restart');
 # For as long as three rewinds would take that fail one after the other.
-my $until = time() + 8;
-$cluster->wait_until('the end of the watch', sub { return time() > $until });
-$restarts = () = log_since($offset) =~ /restarting in place/g;
-is($restarts, 1, '... and no other one');
+is($cluster->seen_within(8, sub { restarts() > 1 }), undef, '... and no other one');
 
 $n2->append_conf('postgresql.conf', "quorum.auto_clone = on\n");
 $before = places();
