@@ -13,44 +13,28 @@ use lib "$FindBin::RealBin/../perl";
 use QuorumCluster;
 use File::Copy qw(copy);
 use PostgreSQL::Test::Utils;
+use QuorumHba;
 use Test::More;
 
-my ($cluster, $first, $young, $node, %rules, $cut, $end, $tli, $size, $number, $old, $new, $history, $of_young);
+my ($cluster, $first, $young, $node, %hba, $cut, $end, $tli, $size, $number, $old, $new, $history, $of_young);
 my $page = 8192;
 
 sub lsn { return $cluster->ask($_[0], "SELECT $_[1] - '0/0'") }
 sub wal { return $_[0]->data_dir . "/pg_wal/$_[1]" }
 
-sub write_rules
-{
-	my ($node, $text) = @_;
-	open(my $out, '>', $node->data_dir . '/pg_hba.conf') or die $!;
-	print $out $text;
-	close $out;
-}
-
 # ---- the situation -----------------------------------------------------------------------------------
-
-# Nobody streams from who will be promoted.
-sub refuse_streams
-{
-	my ($node) = @_;
-	$rules{ $node->{quorum_name} } = PostgreSQL::Test::Utils::slurp_file($node->data_dir . '/pg_hba.conf');
-	write_rules($node, "local replication all reject\nhost replication all all reject\n$rules{ $node->{quorum_name} }");
-	$node->reload;
-	my $session = $cluster->session($node);
-	$cluster->wait_until('the rules are in force', sub {
-		return $session->ask("SELECT error IS NULL AND auth_method = 'reject' FROM pg_hba_file_rules ORDER BY line_number LIMIT 1") eq 't' });
-}
 
 sub make_situation
 {
-	my ($name) = @_;
+	my ($name, @initdb) = @_;
 
-	$cluster = QuorumCluster->new($name, nodes => 3, conf => "autovacuum = off\narchive_mode = on\narchive_command = 'true'");
+	$cluster = QuorumCluster->new($name, nodes => 3, initdb => \@initdb, conf => "autovacuum = off\narchive_mode = on\narchive_command = 'true'");
 	$first = $cluster->leader;
 	my @followers = $cluster->followers;
-	refuse_streams($_) for @followers;
+
+	# Nobody streams from who will be promoted.
+	%hba = map { $_->{quorum_name} => QuorumHba->new($_) } @followers;
+	$_->refuse_streams($cluster) for values %hba;
 
 	# A log whose end, its last checkpoint but one, and its last checkpoint are in one segment.
 	$first->safe_psql('postgres', 'CREATE TABLE t (id int, filler text); SELECT pg_switch_wal()');
@@ -69,10 +53,10 @@ sub make_situation
 	my %from = map { $_->{quorum_name} => $cluster->log_size($_) } @followers;
 	$cluster->kill_all($first);
 	$young = $cluster->wait_until('somebody is promoted', sub {
-		return (grep { PostgreSQL::Test::Utils::slurp_file($_->logfile, $from{ $_->{quorum_name} }) =~ /quorum: promoted to timeline/ } @followers)[0] });
+		return (grep { $cluster->log_since($_, $from{ $_->{quorum_name} }) =~ /quorum: promoted to timeline/ } @followers)[0] });
 	$cluster->kill_all($young);
 	($node) = grep { $_ != $young } @followers;
-	($tli) = PostgreSQL::Test::Utils::slurp_file($young->logfile, $from{ $young->{quorum_name} }) =~ /quorum: promoted to timeline (\d+)/;
+	($tli) = $cluster->log_since($young, $from{ $young->{quorum_name} }) =~ /quorum: promoted to timeline (\d+)/;
 	$size = $cluster->ask($node, "SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'");
 	$number = int(($end - 1) / $size);
 	($old, $new) = map { sprintf '%08X%08X%08X', $_, $number / (2**32 / $size), $number % (2**32 / $size) } 1, $tli;
@@ -124,7 +108,7 @@ sub claim
 	$cluster->wait_until("$what: it has read its log", sub {
 		return ($cluster->ask($node, 'SELECT phase FROM quorum.status') // '') eq 'standby' }, 30);
 	my $claim = $cluster->ask($node, "SELECT timeline || ' ' || (flush_lsn - '0/0') FROM quorum.members WHERE is_self");
-	return ($claim, PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset));
+	return ($claim, $cluster->log_since($node, $offset));
 }
 
 # ---- at a boot ---------------------------------------------------------------------------------------
@@ -198,22 +182,17 @@ sub lead
 	my ($what, $leave) = @_;
 	my $offset = $cluster->log_size($node);
 
-	write_rules($node, $rules{ $node->{quorum_name} });
+	$hba{ $node->{quorum_name} }->put_back;
 	$node->reload;
 	$leave->();
 	kill 'TERM', $cluster->wait_until('its walreceiver', sub {
-		for my $pid ($cluster->processes($node))
-		{
-			open(my $in, '<', "/proc/$pid/cmdline") or next;
-			return $pid if (<$in> // '') =~ /walreceiver/;
-		}
-		return 0;
+		return ($cluster->process($node, qr/walreceiver/))[0];
 	});
 	$cluster->wait_for_log($node, qr/new target timeline is $tli/, $offset);
 	$cluster->wait_until("$what: force", sub {
 		return defined $cluster->ask($node, "SELECT quorum.force('$node->{quorum_name}')", timeout => 60) || $cluster->{last_error} !~ /lease/ });
 	is($cluster->wait_for_leader, $node, "$what: it is promoted");
-	my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset);
+	my $log = $cluster->log_since($node, $offset);
 	like($log, qr/quorum: finished the copy of timeline 1 that timeline $tli begins with.*promoted to timeline/s, '... behind the end of the copy');
 	unlike($log, qr/PANIC/, '... in one go');
 	is($cluster->ask($node, 'SELECT count(*) FROM t'), '600', 'everything that was acknowledged is there');
@@ -222,7 +201,7 @@ sub lead
 	$offset = $cluster->log_size($first);
 	$cluster->start($first);
 	$cluster->wait_until('the first leader has what it serves', sub { ($cluster->ask($first, 'SELECT count(*) FROM t') // '') eq '601' });
-	unlike(PostgreSQL::Test::Utils::slurp_file($first->logfile, $offset), qr/needs a rewind/, 'who has the same log is sent what comes next');
+	unlike($cluster->log_since($first, $offset), qr/needs a rewind/, 'who has the same log is sent what comes next');
 	$cluster->kill_all($_) for $node, $first;
 }
 
@@ -232,5 +211,16 @@ lead('a copy that was cut off', sub { leave_copy($cut) });
 
 make_situation('no_copy');
 lead('no copy at all', \&leave_histories);
+
+# ---- with segments of another size ----------------------------------------------------------------------
+
+make_situation('small_segments', '--wal-segsize=1');
+is($size, 1024 * 1024, 'segments of 1 MB');
+$cluster->kill_all($node);
+leave_copy($cut);
+($claim, $log) = claim('segments of 1 MB');
+is($claim, "1 $end", 'segments of 1 MB: it claims all it has acknowledged');
+like($log, qr/quorum: removed a segment of timeline $tli: its copy of timeline 1 was not finished/, '... and says what it removed of the copy');
+lead('segments of 1 MB', sub { leave_copy($cut) });
 
 done_testing();
