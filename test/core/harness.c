@@ -357,3 +357,11 @@ test_be_primary(TestHost *host, QuorumLsn end)
 	host->facts.fence_term = 2;
 	(void) test_facts(host);
 }
+
+void
+test_lead(TestHost *host, QuorumLsn end)
+{
+	test_host_init(host, 3);
+	test_become_leader(host);
+	test_be_primary(host, end);
+}

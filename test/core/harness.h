@@ -84,4 +84,7 @@ extern void test_become_leader(TestHost *host);
 /* The server of the leader of term 2 is the primary of its timeline, its log ends there. */
 extern void test_be_primary(TestHost *host, QuorumLsn end);
 
+/* Node 1 of three, elected and promoted; nobody follows yet, its gate is shut. */
+extern void test_lead(TestHost *host, QuorumLsn end);
+
 #endif							/* HARNESS_H */

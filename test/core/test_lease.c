@@ -20,9 +20,7 @@ ack(QuorumNodeId from, QuorumTime sent_at, QuorumTerm stream_term, QuorumLsn flu
 static void
 serving_leader(void)
 {
-	test_host_init(&host, 3);
-	test_become_leader(&host);
-	test_be_primary(&host, 1090);
+	test_lead(&host, 1090);
 	ack(2, host.now.boot, 2, 1090);
 }
 

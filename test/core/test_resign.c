@@ -19,9 +19,7 @@ ack_from(QuorumNodeId from, bool streams, bool diverged, bool space_low)
 static void
 serving_leader(void)
 {
-	test_host_init(&host, 3);
-	test_become_leader(&host);
-	test_be_primary(&host, 1090);
+	test_lead(&host, 1090);
 	ack_from(2, true, false, false);
 	ack_from(3, true, false, false);
 }

@@ -15,15 +15,6 @@ ack_from(QuorumNodeId from, bool diverged)
 	(void) test_message(&host, &message);
 }
 
-/* Elected and promoted; nobody follows yet, its gate is shut. */
-static void
-waiting_leader(void)
-{
-	test_host_init(&host, 3);
-	test_become_leader(&host);
-	test_be_primary(&host, 1090);
-}
-
 /* May this one go, by the next heartbeat that it gets? */
 static bool
 lets_go(QuorumNodeId id)
@@ -42,7 +33,7 @@ both_diverged(void)
 {
 	bool		second = false;
 
-	waiting_leader();
+	test_lead(&host, 1090);
 	ack_from(3, true);
 	ack_from(2, true);
 	test_claim(!host.view.gate_open && lets_go(2), "a shut gate lets one of two diverged nodes go");
@@ -60,7 +51,7 @@ one_is_away(void)
 {
 	bool		gone = false;
 
-	waiting_leader();
+	test_lead(&host, 1090);
 	for (int i = 0; i < 100; i++)
 	{
 		ack_from(2, true);
