@@ -11,8 +11,8 @@ use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use QuorumCluster;
 use PostgreSQL::Test::Utils;
+use QuorumRejoin;
 use Test::More;
-use Time::HiRes qw(time);
 
 my $cluster = QuorumCluster->new('not_consistent', nodes => 5, conf => 'autovacuum = off');
 
@@ -22,12 +22,7 @@ $cluster->wait_for_followers;
 # ---- a node that has to be rewound ------------------------------------------------------
 
 my $node = $cluster->leader;
-kill 'STOP', split /\n/, $cluster->ask($node, 'SELECT pid FROM pg_stat_replication');
-my $writer = $cluster->session($node);
-$writer->send("INSERT INTO t SELECT -1, repeat('x', 100) FROM generate_series(1, 2000)");
-$cluster->wait_until('WAL that only the old leader has', sub {
-	return $cluster->ask($node, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
-});
+my @writers = $cluster->write_alone($node, "INSERT INTO t SELECT -1, repeat('x', 100) FROM generate_series(1, 2000)");
 $cluster->kill_all($node);
 my $source = $cluster->wait_for_leader(not => $node);
 $cluster->wait_for_followers(grep { $_ != $node && $_ != $source } $cluster->nodes);
@@ -44,37 +39,33 @@ my $in_buffers = 'SELECT pg_current_wal_insert_lsn() - pg_current_wal_flush_lsn(
 $session->ask("SELECT count(pg_logical_emit_message(false, 'test', repeat('x', 8000))) FROM generate_series(1, 4)");
 is($session->ask($in_buffers), 't', 'the source has WAL that is in its buffers only');
 
-sub log_since { return PostgreSQL::Test::Utils::slurp_file($_[0]->logfile, $_[1]) }
-
 # pg_ctl would wait for a consistent state.
 my $offset = $cluster->log_size($node);
 PostgreSQL::Test::Utils::system_or_bail('pg_ctl', '-W', '-s', '-D', $node->data_dir, '-l', $node->logfile, 'start');
 $cluster->wait_for_log($node, qr/pg_rewind: Done!/, $offset);
-$offset += $-[0] if log_since($node, $offset) =~ /pg_rewind: Done!/;    # it was consistent before
+$offset += $-[0] if $cluster->log_since($node, $offset) =~ /pg_rewind: Done!/;    # it was consistent before
 my $pid = $cluster->postmaster_pid($node);
 ok($cluster->wait_for_log($node, qr/started streaming WAL/, $offset), 'the node streams');
-my $until = time() + 2;
 my $acknowledged = 'SELECT count(*) FROM pg_stat_replication WHERE flush_lsn IS NOT NULL AND application_name = '
   . "'quorum_' || (SELECT node_id FROM quorum.members WHERE name = '$node->{quorum_name}')";
-$cluster->wait_until('an end of the rewind that is too early', sub {
-	return time() > $until || log_since($node, $offset) =~ /rewound and following/ || $session->ask($acknowledged);
+$cluster->seen_within(2, sub {
+	return $cluster->log_since($node, $offset) =~ /rewound and following/ || $session->ask($acknowledged);
 });
 is($session->ask($in_buffers), 't', '... has not got that WAL');
 is($session->ask($acknowledged), 0, '... and acknowledges nothing');
-unlike(log_since($node, $offset), qr/consistent recovery state reached/, '... so it is not consistent');
-unlike(log_since($node, $offset), qr/rewound and following/, '... and its rewind is not over');
+unlike($cluster->log_since($node, $offset), qr/consistent recovery state reached/, '... so it is not consistent');
+unlike($cluster->log_since($node, $offset), qr/rewound and following/, '... and its rewind is not over');
 
 # ---- it is lost -------------------------------------------------------------------------
 
 # Two that are whole are no majority, and the vote of who is not counts for none (S8).
 my ($held, @others) = grep { $_ != $node && $_ != $source } $cluster->nodes;
 my %from = map { $_->{quorum_name} => $cluster->log_size($_) } @others;
-my $elected = sub { grep { log_since($_, $from{ $_->{quorum_name} }) =~ /elected leader of term/ } @others };
 $cluster->freeze($held);
 $cluster->kill_all($source);
-$until = time() + 3 * $cluster->lease / 1000;
-$cluster->wait_until('a leader that is elected too early', sub { return time() > $until || $elected->() });
-is(scalar($elected->()), 0, 'who was rewound helps nobody to lead before it is consistent');
+is($cluster->seen_within(3 * $cluster->lease / 1000, sub {
+	return join ' ', map { $_->{quorum_name} } grep { $cluster->log_since($_, $from{ $_->{quorum_name} }) =~ /elected leader of term/ } @others;
+}), undef, 'who was rewound helps nobody to lead before it is consistent');
 
 # Another one shall be elected: to promote is the other thing that such a node cannot do.
 $cluster->freeze($node);
@@ -82,13 +73,13 @@ $cluster->thaw($held);
 my $leader = $cluster->wait_for_leader(not => $source);
 $cluster->thaw($node);
 $cluster->wait_for_followers($node);
-my $log = log_since($node, $offset);
+my $log = $cluster->log_since($node, $offset);
 like($log, qr/PANIC:  unexpected timeline ID \d+ in checkpoint record, before reaching minimum recovery point/,
 	'with another leader it cannot be consistent');
 like($log, qr/needs a new copy of the leader's data: unexpected timeline ID/, '... so it is cloned');
 ok($cluster->wait_for_log($node, qr/cloned and following in term/, $offset), '... and follows');
 is($cluster->postmaster_pid($node), $pid, '... under one pid');
-ok(!-e $node->data_dir . '/pg_quorum/pgsql_tmp.rewind/journal', '... nothing of the rewind is left');
+ok(!-e QuorumRejoin::journal($node), '... nothing of the rewind is left');
 
 $cluster->start($source);
 $cluster->wait_for_followers;

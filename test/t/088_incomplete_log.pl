@@ -13,7 +13,7 @@ use lib "$FindBin::RealBin/../perl";
 use QuorumCluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
+use Time::HiRes qw(usleep);
 
 # Restartpoints and cleaned buffers would move the point from which a standby answers queries.
 my $cluster = QuorumCluster->new('incomplete', nodes => 3, conf => q{
@@ -32,19 +32,6 @@ sub status
 	return $cluster->ask($node, "SELECT $column FROM quorum.status") // '';
 }
 
-sub log_since { return PostgreSQL::Test::Utils::slurp_file($_[0]->logfile, $_[1]) }
-
-# The node has replayed all that the leader has flushed.
-sub wait_for_replay
-{
-	my ($node) = @_;
-	my $lsn = $cluster->ask($cluster->leader, 'SELECT pg_current_wal_flush_lsn()');
-
-	$cluster->wait_until("replay of $node->{quorum_name}", sub {
-		return ($cluster->ask($node, "SELECT pg_last_wal_replay_lsn() >= '$lsn'") // '') eq 't';
-	});
-}
-
 # WAL of many small records that change no page; 64 bytes each.
 sub write_much
 {
@@ -57,16 +44,9 @@ sub write_much
 sub nobody_is_elected
 {
 	my @nodes = @_;
-	my $until = time() + 3 * $cluster->lease / 1000;
-	my $elected = '';
-
-	while ($elected eq '' && time() < $until)
-	{
-		($elected) = map { $_->{quorum_name} } grep { status($_, 'role') eq 'leader' } @nodes;
-		$elected //= '';
-		usleep(20_000);
-	}
-	return $elected;
+	return $cluster->seen_within(3 * $cluster->lease / 1000, sub {
+		return join ' ', map { $_->{quorum_name} } grep { status($_, 'role') eq 'leader' } @nodes;
+	}) // '';
 }
 
 # ---- a log that is not read yet ---------------------------------------------------------
@@ -76,13 +56,8 @@ sub startup_process
 {
 	my ($node) = @_;
 
-	for my $pid ($cluster->processes($node))
-	{
-		open(my $in, '<', "/proc/$pid/cmdline") or next;
-		my $title = <$in> // '';
-		return ($pid, $title =~ /recovering [0-9A-F]{8}([0-9A-F]{16})/ ? hex substr($1, 8) : 0) if $title =~ /^postgres: .*\bstartup\b/;
-	}
-	return;
+	my ($pid, $title) = $cluster->process($node, qr/^postgres: .*\bstartup\b/) or return;
+	return ($pid, $title =~ /recovering [0-9A-F]{8}([0-9A-F]{16})/ ? hex substr($1, 8) : 0);
 }
 
 # Boot a node, and pause replay behind this segment: a step, a look, a step.  Who is stopped may
@@ -117,13 +92,13 @@ my ($reader, $other) = $cluster->followers;
 
 # All have these; then only one follower gets more, and that is a commit.
 $leader->safe_psql('postgres', 'CHECKPOINT');
-wait_for_replay($reader);
+$cluster->wait_for_replay($reader);
 $cluster->ask($reader, 'CHECKPOINT');
 my $segment = hex substr($cluster->ask($leader, 'SELECT pg_walfile_name(pg_current_wal_lsn())'), 16);
 is(write_much($leader, 900000), 900000, 'WAL that all have');
 my $all_have = $cluster->ask($leader, 'SELECT pg_current_wal_insert_lsn()');
 ok(defined $cluster->ask($leader, 'INSERT INTO t VALUES (1)'), '... and a commit');
-wait_for_replay($_) for $reader, $other;
+$cluster->wait_for_replay($_) for $reader, $other;
 my $walsender = $cluster->ask($leader, 'SELECT pid FROM pg_stat_replication WHERE application_name = '
 	. "'quorum_' || (SELECT node_id FROM quorum.members WHERE name = '$other->{quorum_name}')");
 like($walsender, qr/^\d+$/, 'one of the two gets no more');
@@ -138,7 +113,7 @@ is($cluster->ask($reader, "SELECT pg_last_wal_replay_lsn() < '$all_have'"), 't',
 is(nobody_is_elected($reader, $other), '', 'who has not read its log helps nobody to lead');
 is(status($reader, 'phase'), 'starting', '... it says that it starts');
 like(status($reader, 'reason'), qr/has not yet read all of its WAL/, '... and why it does not stand');
-unlike(log_since($reader, $offset), qr/voted for|candidate in term/, '... it has neither voted nor stood');
+unlike($cluster->log_since($reader, $offset), qr/voted for|candidate in term/, '... it has neither voted nor stood');
 $cluster->ask($reader, 'SELECT pg_wal_replay_resume()');
 is($cluster->wait_for_leader, $reader, 'when it has read its log it is elected, for it is the longest one');
 is($cluster->ask($reader, 'SELECT string_agg(id::text, $$ $$ ORDER BY id) FROM t'), '1 2', 'both commits are there');
@@ -154,12 +129,12 @@ my ($away, $restored) = $cluster->followers;
 
 sub state_of { return join ' ', (stat($_[0]->data_dir . '/pg_quorum/state'))[ 1, 9 ] }
 
-wait_for_replay($restored);
+$cluster->wait_for_replay($restored);
 $cluster->kill_all($away);
 my $state = state_of($restored);
 is(write_much($leader, 400000), 400000, 'WAL that one does not have');
 ok(defined $cluster->ask($leader, 'INSERT INTO t VALUES (3)'), '... and a commit');
-wait_for_replay($restored);
+$cluster->wait_for_replay($restored);
 $cluster->wait_until('how far its log went is on disk', sub { state_of($restored) ne $state });
 $cluster->kill_all($_) for $restored, $leader;
 
@@ -173,19 +148,19 @@ is($cluster->ask($restored, 'SELECT count(*) FROM t WHERE id = 3'), '0', 'two ar
 is(nobody_is_elected($restored, $away), '', 'who has lost what it acknowledged helps nobody to lead');
 is(status($restored, 'phase'), 'standby', '... though it has read all of its log');
 like(status($restored, 'reason'), qr/its log may lack committed records/, '... it says why');
-unlike(log_since($restored, $offset), qr/voted for|candidate in term/, '... it has neither voted nor stood');
+unlike($cluster->log_since($restored, $offset), qr/voted for|candidate in term/, '... it has neither voted nor stood');
 $cluster->start($leader);
 is($cluster->wait_for_leader, $leader, 'the one that has everything is elected');
 is($cluster->ask($leader, 'SELECT string_agg(id::text, $$ $$ ORDER BY id) FROM t'), '1 2 3', 'every commit is there');
 $cluster->wait_for_followers;
-wait_for_replay($restored);
+$cluster->wait_for_replay($restored);
 $cluster->wait_until('the end of what it lacks', sub { status($restored, 'electable') eq 't' });
 pass('who lacked something has it again');
 
 # Its vote counts again: with another one away it takes both.
 $cluster->kill_all($leader);
 my $next = $cluster->wait_for_leader(not => $leader);
-like(log_since($restored, $offset), qr/voted for|elected/, '... and helps to elect the next leader');
+like($cluster->log_since($restored, $offset), qr/voted for|elected/, '... and helps to elect the next leader');
 is($cluster->ask($next, 'SELECT string_agg(id::text, $$ $$ ORDER BY id) FROM t'), '1 2 3', '... which has every commit');
 
 done_testing();
