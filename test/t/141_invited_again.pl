@@ -11,6 +11,8 @@ use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use QuorumCluster;
 use QuorumLedger;
+use QuorumMessage;
+use QuorumState;
 use QuorumWire;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -50,7 +52,7 @@ is($cluster->ask($leader, "SELECT quorum.add_member('x', 'localhost:$one->{quoru
 	'nobody joins at the address of a member');
 $cluster->wait_for_log($one, qr/invites node \d+, and finds this node, \d+: it is a member already/, $size);
 $cluster->wait_for_log($leader, qr/node "x" \(\d+\) at host "localhost", port \d+ cannot be talked to/, $leader_size);
-like(slurp_file($leader->logfile, $leader_size), qr/It says about this node: another node answers at this address/,
+like($cluster->log_since($leader, $leader_size), qr/It says about this node: another node answers at this address/,
 	'... and the log of the leader says why');
 ok(defined $cluster->ask($leader, "SELECT quorum.remove_member('x')", timeout => 60), '... who is taken out again');
 is(doings($one), $doings, '... and the member there has gone on');
@@ -58,32 +60,25 @@ is(doings($one), $doings, '... and the member there has gone on');
 # The same by hand, of node 9001: the set of each invitation is made up here.
 $doings = doings($two);
 my $system = ask($leader, 'SELECT system_identifier FROM pg_control_system()');
-my $state = slurp_file($two->data_dir . '/pg_quorum/state');
-my $at = rindex $state, pack('Q<', $system);
-cmp_ok($at, '>=', 17, 'the state file names the system');
+my $state = QuorumState::of($two);
+is($state->{system_identifier}, $system, 'the state file names the system');
+is($state->{node_id}, member($two, 'node_id'), '... and the node');
+my $id = $state->{node_id};
 my %host = (
 	port => $two->{quorum_port},
 	secret => $cluster->secret,
-	cluster_id => substr($state, $at - 16, 16),
+	cluster_id => $state->{cluster_id},
 	system_identifier => $system,
 	node_id => 9001,
 	boot_nonce => 4711,
 	uuid => 'x' x 16);
-my $id = unpack 'L<', substr($state, $at + 8, 4);
-is($id, member($two, 'node_id'), '... and the node');
-
-sub block { my ($bytes) = @_; return pack('S<', length $bytes) . $bytes; }
 
 # An INVITE as a $target; the set has these members, beside guest and host.
 sub invitation
 {
 	my ($target, $term, @members) = @_;
-	my %set = (9001 => 'host', $target => name($two), @members);
-	my $count = keys %set;
-	my $set = pack('L< L< L< Q< C', $term, 1, 9100, 0, $count) . join '', map {
-		block(pack('L< C C C S< S< a16 S</a S</a', $_, 3, 1, 0, 9, 9, '', $set{$_}, '127.0.0.1')) } sort keys %set;
-	return pack('C C C L< L< L< C L< L< L< Q<', 3, 0, 10, 9001, $target, $term, 3, $term, 1, 0, 0)
-	  . pack('a16 Q< L<', $host{cluster_id}, $system, $target) . block($set);
+	return QuorumMessage::invite(from => 9001, to => $target, term => $term, cluster_id => $host{cluster_id},
+		system_identifier => $system, next_node_id => 9100, members => { 9001 => 'host', $target => name($two), @members });
 }
 
 sub look_for { my ($target, %change) = @_; return QuorumWire->new(%host, target => $target, flags => 3, %change); }
@@ -161,7 +156,7 @@ my $new_id = ask($leader, "SELECT quorum.add_member('" . name($away) . "', '" . 
 cmp_ok($new_id || 0, '>', $old_id, 'it is invited again under a new id') or diag($cluster->{last_error});
 my $new_witness_id = ask($leader, "SELECT quorum.add_member('w', '" . address($witness) . "', 'witness')", timeout => 60);
 cmp_ok($new_witness_id || 0, '>', $old_witness_id, '... and so is the witness') or diag($cluster->{last_error});
-unlike(slurp_file($away->logfile, $size), qr/removed from the cluster|left the member set/, 'nobody had told it');
+unlike($cluster->log_since($away, $size), qr/removed from the cluster|left the member set/, 'nobody had told it');
 unlike($witness->log_since($witness_size), qr/removed from the cluster|left the member set/, '... nor the witness');
 $cluster->wait_for_followers;
 is(member($away, 'kind'), 'voter', 'it is a voter again');
