@@ -32,9 +32,10 @@ my %processes = (         # how a process of the server calls itself
 # weight, name
 my @own_menu = (
 	[ 6, 'kill_postmaster' ], [ 4, 'kill_all' ], [ 5, 'kill_process' ], [ 6, 'stop_process' ], [ 5, 'freeze_node' ],
-	[ 6, 'cut_node' ], [ 4, 'cut_one_way' ], [ 4, 'cut_pair' ], [ 3, 'cut_ring' ], [ 3, 'cut_data_port' ], [ 3, 'cut_quorum_port' ],
+	[ 6, 'cut_node' ], [ 4, 'cut_one_way' ], [ 4, 'cut_pair' ], [ 3, 'cut_data_port' ], [ 3, 'cut_quorum_port' ],
 	[ 4, 'lose_packets' ], [ 6, 'slow_network' ], [ 2, 'stop_planned' ], [ 2, 'crash_cluster' ],
 );
+my @large_menu = ([ 3, 'cut_ring' ], [ 5, 'cut_halves' ]);    # what less than four hosts have no room for
 
 # At a pace: these are drawn so many times as often, most of them hit the leader, and what
 # comes next waits until somebody else serves, or this one had its chance.
@@ -48,7 +49,7 @@ sub new
 {
 	my ($class, %self) = @_;
 	my $self = bless { %self, undo => [], count => {}, faults => 0, shifted => {} }, $class;
-	$self->{menu} = [ @own_menu, $self->host_menu, $self->power_menu, $self->rejoin_menu, $self->user_menu ];
+	$self->{menu} = [ @own_menu, ($self->hosts > 3 ? @large_menu : ()), $self->host_menu, $self->power_menu, $self->rejoin_menu, $self->user_menu ];
 	$self->{menu} = [ map { [ $_->[0] * ($often{ $_->[1] } // 1), $_->[1] ] } @{ $self->{menu} } ] if $self->{pace};
 	return $self;
 }
@@ -96,6 +97,7 @@ sub tick
 	$self->look_after_witness;
 	$self->look_after($_) for $self->{cluster}->nodes;
 	$self->keep_pace if $self->{pace};
+	return if $self->look_after_forgetting;
 	return if time() < ($self->{next_at} // 0) || @{ $self->{undo} } >= $at_once || $self->is_forgetful;
 	my $name = $self->strike;
 	my $pause = !$self->{pace} ? $self->between(0.2, 4) : $name && $often{$name} ? $chance : $self->between(0, 0.8);
@@ -385,12 +387,11 @@ sub lose_packets
 	return $self->cut_for("lose $percent % of the packets");
 }
 
-# Everybody reaches its two neighbours only; with three nodes nobody is cut from anybody.
+# Everybody reaches its two neighbours only.
 sub cut_ring
 {
 	my ($self) = @_;
 	my @ring = $self->hosts;
-	return if @ring < 4;
 	for my $i (0 .. $#ring)
 	{
 		for my $j (grep { my $apart = abs($_ - $i); $apart > 1 && $apart < $#ring } 0 .. $#ring)
@@ -399,6 +400,23 @@ sub cut_ring
 		}
 	}
 	return $self->cut_for('everybody reaches its neighbours only');
+}
+
+# Two groups, each of two hosts or more; a leader may be in either.
+sub cut_halves
+{
+	my ($self) = @_;
+	my @others = $self->hosts;
+	my @group = map { splice @others, $self->draw(scalar @others), 1 } 1 .. 2 + $self->draw(@others - 3);
+	for my $one (@group)
+	{
+		for my $other (@others)
+		{
+			$self->{cluster}->network->drop(@$_, 100)
+			  for [ $one->{number}, $other->{number} ], [ $other->{number}, $one->{number} ];
+		}
+	}
+	return $self->cut_for('cut ' . join(' and ', map { $_->{name} } @group) . ' from ' . join(' and ', map { $_->{name} } @others));
 }
 
 # Late, out of order, or little at a time: to and from one host, or everywhere.

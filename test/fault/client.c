@@ -22,8 +22,9 @@
  *	  any		p:gone what was prepared was not there to be committed
  *
  * usage: client <host:port, comma separated> <user> <number of this client> <seed> [reader|standby]
- * A reader only reads, so that no commit keeps it from a leader that should serve no more.  A
- * standby client only reads, too, on any server, at quorum.read_consistency = committed.
+ * A reader only reads, so that no commit keeps it from a leader that should serve no more; on
+ * every other connection it has a majority confirm its reads (quorum.read_consistency = quorum).
+ * A standby client only reads, too, on any server, at quorum.read_consistency = committed.
  * A client ends when its standard input does.
  */
 #include "client_server.h"
@@ -32,7 +33,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define PAUSE_US 2000			/* between two transactions */
 #define RETRY_US 20000			/* between two servers */
@@ -41,9 +41,8 @@ int
 main(int argc, char **argv)
 {
 	const char *kind = argc > 5 ? argv[5] : "";
-	bool		standby = strcmp(kind, "standby") == 0;
 
-	if (argc < 5 || !server_init(argv[1], argv[2], standby))
+	if (argc < 5 || !server_init(argv[1], argv[2], kind))
 	{
 		fprintf(stderr, "usage: client <host:port, ...> <user> <number> <seed> [reader|standby]\n");
 		return 1;

@@ -24,6 +24,8 @@ static int	host_count;
 static int	current;
 static const char *user;
 static bool standby;
+static bool reader;
+static int	connections;
 static PGconn *conn;
 static char term[16];
 static bool input_ended;
@@ -66,10 +68,11 @@ server_input_ended(void)
 }
 
 bool
-server_init(char *addresses, const char *user_name, bool for_standby)
+server_init(char *addresses, const char *user_name, const char *of_kind)
 {
 	user = user_name;
-	standby = for_standby;
+	standby = strcmp(of_kind, "standby") == 0;
+	reader = strcmp(of_kind, "reader") == 0;
 	for (char *text = strtok(addresses, ","); text != NULL && host_count < HOSTS_MAX; text = strtok(NULL, ","))
 	{
 		char	   *colon = strrchr(text, ':');
@@ -207,6 +210,9 @@ server_find(void)
 	snprintf(term, sizeof(term), "0");
 	if (standby)
 		return server_run("SET quorum.read_consistency = committed", NULL, 0) == ANSWERED;
+	if (reader && ++connections % 2 == 0 &&
+		server_run("SET quorum.read_consistency = quorum", NULL, 0) != ANSWERED)
+		return false;
 	return server_run("SELECT term FROM quorum.status WHERE role = 'leader' AND gate = 'open' AND quorum.is_leader()",
 					  term, sizeof(term)) == ANSWERED && term[0] != '\0';
 }

@@ -19,8 +19,11 @@ typedef enum Answer
 /* Microseconds of CLOCK_MONOTONIC. */
 extern int64_t now_us(void);
 
-/* addresses (host:port, comma separated) is taken apart; false when it is none. */
-extern bool server_init(char *addresses, const char *user, bool standby);
+/*
+ * addresses (host:port, comma separated) is taken apart; false when it is none.  of_kind:
+ * "reader" or "standby" for a client that only reads, otherwise "".
+ */
+extern bool server_init(char *addresses, const char *user, const char *of_kind);
 
 /* Connect to the next one that takes writes, or reads when it is for a standby client. */
 extern bool server_find(void);

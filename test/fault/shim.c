@@ -10,6 +10,7 @@
  * A rate changes without a step: the line that gives the clock its new rate begins a moment
  * after it was written, where the old one ends.  Timers of the kernel keep the true rate.
  * An fsync that fails has not been asked of the disk: what it was for may be lost, or not.
+ * So it is with one that is lost, but that it says that all is well.
  *
  * The directory that QUORUM_UNDO names has, one file for each inode, how WAL and state looked
  * before they were written to, until an fsync succeeds: what is there when a node is killed is
@@ -54,7 +55,7 @@ typedef struct Faults
 {
 	int64_t		places;			/* which fsync: bits of PLACE_... */
 	int64_t		delay_us;
-	int64_t		error;			/* errno; 0 = none */
+	int64_t		error;			/* errno; 0 = none; < 0 = none is told, and nothing is kept */
 	int64_t		wall_offset_ns; /* of CLOCK_REALTIME */
 	Clock		mono;
 	Clock		boot;
@@ -400,11 +401,13 @@ sync_with(int (*real) (int), int fd)
 {
 	int			error = fault_of(fd);
 
-	if (error != 0)
+	if (error > 0)
 	{
 		errno = error;
 		return -1;
 	}
+	if (error < 0)
+		return 0;
 	if (real(fd) != 0)
 		return -1;
 	forget(fd);
@@ -429,11 +432,13 @@ syncfs(int fd)
 {
 	int			error = fault_of(fd);
 
-	if (error != 0)
+	if (error > 0)
 	{
 		errno = error;
 		return -1;
 	}
+	if (error < 0)
+		return 0;
 	if (real_syncfs(fd) != 0)
 		return -1;
 	forget_all();
