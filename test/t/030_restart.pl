@@ -41,11 +41,11 @@ $leader->stop('fast');
 $next = $cluster->wait_for_leader(not => $leader);
 ok(defined $cluster->ask($next, 'INSERT INTO t VALUES (2)'),
 	'after a planned stop another node accepts writes');
-like(slurp_file($next->logfile, $size{$next}), qr/lost: stream ended after planned stop/,
+like($cluster->log_since($next, $size{$next}), qr/lost: stream ended after planned stop/,
 	'... which has waited for the last record of the stopped one');
 $cluster->start($leader);
 $cluster->wait_for_followers($leader);
-unlike(slurp_file($leader->logfile, $size{$leader}), qr/rewind/,
+unlike($cluster->log_since($leader, $size{$leader}), qr/rewind/,
 	'the stopped leader follows again without a rewind');
 
 # The whole cluster, at once and without ceremony.
@@ -79,12 +79,7 @@ PostgreSQL::Test::Utils::system_log('pg_ctl', '-D', $data, '-l', $half->logfile,
 # 17 says that it is a standby only when it has found its checkpoint, which is not there yet.
 $cluster->wait_for_log($half, qr/entering standby mode|starting backup recovery/, $size);
 my $worker = $cluster->wait_until('the worker of the half server', sub {
-	for my $pid ($cluster->processes($half))
-	{
-		open(my $in, '<', "/proc/$pid/cmdline") or next;
-		return $pid if (<$in> // '') =~ /^postgres: (\S+: )?pg_quorum\b/;
-	}
-	return undef;
+	return ($cluster->process($half, qr/^postgres: (\S+: )?pg_quorum\b/))[0];
 });
 kill 'KILL', $worker;
 $cluster->wait_for_log($half, qr/all server processes terminated; reinitializing/, $size);

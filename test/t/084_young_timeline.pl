@@ -7,7 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use QuorumCluster;
-use PostgreSQL::Test::Utils;
+use QuorumHba;
 use Test::More;
 
 my $cluster = QuorumCluster->new('young', nodes => 3);
@@ -20,41 +20,20 @@ $cluster->wait_for_followers;
 
 # Nobody streams from whoever of them is elected: its gate stays shut, behind which it asks for a
 # checkpoint that is made at once.
-my %rules = map { $_->{quorum_name} => PostgreSQL::Test::Utils::slurp_file($_->data_dir . '/pg_hba.conf') } @followers;
-
-sub write_rules
-{
-	my ($node, $text) = @_;
-	open(my $out, '>', $node->data_dir . '/pg_hba.conf') or die $!;
-	print $out $text;
-	close $out;
-}
-
-for my $node (@followers)
-{
-	write_rules($node, "local replication all reject\nhost replication all all reject\n$rules{ $node->{quorum_name} }");
-	$node->reload;
-	my $session = $cluster->session($node);
-	$cluster->wait_until('the rules are in force', sub {
-		return $session->ask("SELECT error IS NULL AND auth_method = 'reject' FROM pg_hba_file_rules ORDER BY line_number LIMIT 1") eq 't' });
-}
+my %hba = map { $_->{quorum_name} => QuorumHba->new($_) } @followers;
+$_->refuse_streams($cluster) for values %hba;
 
 # The first leader has more of its own timeline than anybody else, up to beyond the end of young's log.
-kill 'STOP', split /\n/, $cluster->ask($first, 'SELECT pid FROM pg_stat_replication');
-my $writer = $cluster->session($first);
-$writer->send("INSERT INTO t SELECT 0 FROM generate_series(1, 1000)");
-$cluster->wait_until('WAL that only the first leader has', sub {
-	return $cluster->ask($first, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query ~ '^INSERT'");
-});
+my @writers = $cluster->write_alone($first, 'INSERT INTO t SELECT 0 FROM generate_series(1, 1000)');
 my %from = map { $_->{quorum_name} => $cluster->log_size($_) } @followers;
 $cluster->kill_all($first);
 my $young = $cluster->wait_until('somebody is promoted', sub {
-	return (grep { PostgreSQL::Test::Utils::slurp_file($_->logfile, $from{ $_->{quorum_name} }) =~ /quorum: promoted to timeline/ } @followers)[0] });
+	return (grep { $cluster->log_since($_, $from{ $_->{quorum_name} }) =~ /quorum: promoted to timeline/ } @followers)[0] });
 $cluster->kill_all($young);
-my $log = PostgreSQL::Test::Utils::slurp_file($young->logfile, $from{ $young->{quorum_name} });
+my $log = $cluster->log_since($young, $from{ $young->{quorum_name} });
 unlike($log, qr/promoted to timeline.*(?:checkpoint complete|gate open)/s, 'it dies before its first checkpoint');
 
-write_rules($_, $rules{ $_->{quorum_name} }) for @followers;
+$_->put_back for values %hba;
 $_->reload for grep { $_ != $young } @followers;
 $cluster->start($first);
 my $leader = $cluster->wait_for_leader(not => $young);
@@ -65,7 +44,7 @@ my $size = $cluster->log_size($young);
 $cluster->start($young);
 $cluster->wait_for_followers;
 ok($cluster->wait_for_log($young, qr/rewound and following in term/, $size), 'it comes back by a rewind');
-unlike(PostgreSQL::Test::Utils::slurp_file($young->logfile, $size), qr/needs a new copy/, '... not by a clone');
+unlike($cluster->log_since($young, $size), qr/needs a new copy/, '... not by a clone');
 $cluster->wait_until('what the leader holds', sub { ($cluster->ask($young, 'SELECT count(*) FROM t WHERE id = 1') // '') eq '1' });
 pass('it holds what the leader holds');
 

@@ -10,6 +10,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use QuorumCluster;
+use QuorumState;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -33,18 +34,8 @@ my $cluster = QuorumCluster->new('upgrade', nodes => 3);
 my ($first, $second, $third) = $cluster->nodes;
 my $rows = 0;
 
-sub path_of { return $_[0]->{_install_path} // $old_path; }
-
 # The format version that a node writes.
-sub state_version
-{
-	my ($node) = @_;
-	my $state = slurp_file($node->data_dir . '/pg_quorum/state');
-	my $path = $node->data_dir;
-	my $at = index($state, $path) + length $path;
-
-	return join '.', unpack('C C', substr($state, $at + 4, 2));
-}
+sub state_version { return QuorumState::of($_[0])->{format}; }
 
 # Everybody streams, commits count, and nobody has sent what somebody could not read.
 sub works
@@ -139,7 +130,8 @@ $fifth->{_install_path} = $next_path;
 $fifth->start;
 replace_library($first, $next_path);
 works('all new');
-is_deeply([ map { path_of($_) } $cluster->nodes ], [ ($next_path) x 4 ], 'all four have the new library');
+is_deeply([ map { $cluster->ask($_, 'SELECT quorum.library_version()') =~ /protocol (\d\.\d)/ } $cluster->nodes ], [ ('3.1') x 4 ],
+	'all four have the new library');
 kill_leader('all new');
 
 # ---- and back ----------------------------------------------------------------------

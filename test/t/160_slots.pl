@@ -38,8 +38,6 @@ sub slots
 		WHERE slot_name LIKE 'quorum\\_%'") // '';
 }
 
-sub log_since { return PostgreSQL::Test::Utils::slurp_file($_[0]->logfile, $_[1]) }
-
 # ---- slots on every node ---------------------------------------------------------
 
 for my $node ($cluster->nodes)
@@ -93,7 +91,7 @@ $late->stop('fast');
 my $from = $cluster->log_size($leader);
 my $written = 0;
 $cluster->wait_until('the warning', sub {
-	return 1 if log_since($leader, $from) =~ /WARNING: .*member n3 is far behind/;
+	return 1 if $cluster->log_since($leader, $from) =~ /WARNING: .*member n3 is far behind/;
 	write_segment() if $written++ % 80 == 0;	# the worker looks once a second
 	return 0;
 });
@@ -102,7 +100,7 @@ cmp_ok(member('safe_wal_size'), '<', 32 * 1024 * 1024, '... with what is left');
 cmp_ok(member('safe_wal_size'), '>', 0, '... which is not nothing');
 is($cluster->ask($leader, "SELECT count(*) FROM quorum.history WHERE event = 'wal_low' AND node = 'n3'"), '1',
 	'... once, and the history has it');
-unlike(log_since($leader, $from), qr/WAL that member n3 needs is gone/, '... before it is lost');
+unlike($cluster->log_since($leader, $from), qr/WAL that member n3 needs is gone/, '... before it is lost');
 
 $cluster->wait_until('the loss', sub {
 	write_segment();
@@ -134,8 +132,8 @@ $late->append_conf('postgresql.conf', 'quorum.auto_clone = on');
 $late->reload;
 $cluster->wait_for_followers($late);
 ok($cluster->wait_for_log($late, qr/cloned and following/, $from), 'auto_clone brings it back');
-is(scalar(() = log_since($late, $back) =~ /restarting in place/g), 1, '... in one restart');
-unlike(log_since($late, $back), qr/pg_rewind/, '... in which no rewind is tried that cannot help');
+is(scalar(() = $cluster->log_since($late, $back) =~ /restarting in place/g), 1, '... in one restart');
+unlike($cluster->log_since($late, $back), qr/pg_rewind/, '... in which no rewind is tried that cannot help');
 is($cluster->ask($late, "SELECT node, detail FROM quorum.history WHERE event = 'cloned'"),
 	"$leader->{quorum_name}|nothing of its log was lost", '... and the history tells of it');
 $cluster->wait_until('WAL for it', sub { return member('wal_status') eq 'reserved' });
