@@ -24,8 +24,6 @@ $cluster->wait_for_followers;
 
 my $segment = 16 * 1024 * 1024;
 
-sub log_since { return PostgreSQL::Test::Utils::slurp_file($_[0]->logfile, $_[1]) }
-
 # ---- WAL that ends with a segment, within a record --------------------------------------
 
 # Without it only whole segments are flushed while the record is written.
@@ -52,7 +50,7 @@ my $leader = $cluster->wait_for_leader(not => $first);
 my $node = $leader == $one ? $other : $one;
 ok(defined $cluster->ask($leader, 'INSERT INTO t VALUES (1)'), 'the next leader serves: it has a follower');
 is($cluster->ask($leader, "SELECT pg_current_wal_flush_lsn() < '$ends'"), 't', '... although its WAL ends earlier than that of the last one did');
-like(log_since($node, $from{ $node->{quorum_name} }), qr/its log ended within a record that the log of the leader has not got/,
+like($cluster->log_since($node, $from{ $node->{quorum_name} }), qr/its log ended within a record that the log of the leader has not got/,
 	'its follower begins with that record anew');
 $cluster->wait_until('the follower to show the row', sub { ($cluster->ask($node, 'SELECT id FROM t') // '') eq '1' }, 20);
 pass('... and replays what it has');
@@ -67,7 +65,7 @@ $cluster->start($first);
 $cluster->wait_for_followers;
 
 # More than it had flushed may have been written: then its own log ends within a segment.
-like(log_since($first, $from{ $first->{quorum_name} }), qr/its log ended within a record that the log of the leader has not got|invalid .* in (?:log|WAL) segment/,
+like($cluster->log_since($first, $from{ $first->{quorum_name} }), qr/its log ended within a record that the log of the leader has not got|invalid .* in (?:log|WAL) segment/,
 	'the last leader begins with that record anew, too, and follows');
 $cluster->wait_until('the last leader to show the rows', sub { ($cluster->ask($first, 'SELECT max(id) FROM t') // '') eq '2' }, 20);
 pass('it holds what the leader holds');

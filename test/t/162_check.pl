@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use QuorumCluster;
+use QuorumHba;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -49,32 +50,22 @@ is($cluster->ask($leader, "SELECT count(*) FROM quorum.check() WHERE topic = 'ac
 
 # ---- what is wrong ---------------------------------------------------------------
 
-my $hba = $leader->data_dir . '/pg_hba.conf';
-my $as_it_was = slurp_file($hba);
+my $hba = QuorumHba->new($leader);
 my ($first, $second) = map { $_->{quorum_name} } @followers;
 
-sub hba
-{
-	my ($text) = @_;
-	open(my $fh, '>', $hba) or die "$hba: $!";
-	print $fh $text;
-	close $fh;
-	return;
-}
-
-hba("local all all trust\nhost replication all 10.0.0.0/8 trust\nhost all all 127.0.0.1/32 trust\n");
+$hba->write("local all all trust\nhost replication all 10.0.0.0/8 trust\nhost all all 127.0.0.1/32 trust\n");
 finds($leader, qr/^error: pg_hba.conf does not let $first stream from here/m, 'no line for streams');
 like($cluster->ask($leader, "SELECT hint FROM quorum.check() WHERE what LIKE 'pg_hba.conf does not let $first stream%'"),
 	qr{host replication \S+ 127\.0\.0\.1/32 scram-sha-256}, '... with the line that is missing');
-hba("local all all trust\nhost replication all 127.0.0.1/32 reject\nhost replication all 0.0.0.0/0 trust\nhost all all 127.0.0.1/32 trust\n");
+$hba->write("local all all trust\nhost replication all 127.0.0.1/32 reject\nhost replication all 0.0.0.0/0 trust\nhost all all 127.0.0.1/32 trust\n");
 finds($leader, qr/^error: pg_hba.conf does not let $first stream from here/m, 'the first line that fits decides');
-hba("local all all trust\nhost replication +pg_monitor 127.0.0.1/32 trust\nhost replication all 127.0.0.0 255.255.255.0 md5\n");
+$hba->write("local all all trust\nhost replication +pg_monitor 127.0.0.1/32 trust\nhost replication all 127.0.0.0 255.255.255.0 md5\n");
 finds($leader, qr/^ok: pg_hba.conf lets $first stream from here/m, 'a mask fits');
 finds($leader, qr/^warning: pg_hba.conf does not let $second into database postgres/m, 'no line for rewinds');
-hba("$as_it_was\nhost all nonsense\n");
-is(findings($leader, "topic = 'access' AND severity <> 'ok'"), 'warning: line ' . (($as_it_was =~ tr/\n//) + 2) .
+$hba->write($hba->text . "\nhost all nonsense\n");
+is(findings($leader, "topic = 'access' AND severity <> 'ok'"), 'warning: line ' . (($hba->text =~ tr/\n//) + 2) .
 	' of pg_hba.conf cannot be used', 'a line that cannot be used');
-hba($as_it_was);
+$hba->put_back;
 
 $leader->append_conf('postgresql.conf', "restart_after_crash = off\nmax_connections = 77\nquorum.allow_local_commit = on");
 $leader->reload;
