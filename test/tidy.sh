@@ -18,7 +18,7 @@ exceptions='
 layers='
 compat walhold shmem.h
 guc conninfo proof slots ledger history autoconf syncnames logical timeline stream.h walfiles walread walcopy logend relaunch notify host files
-promote restart follow fence stream_gap stream_fit replay health read_level commit_level walsync consistent journal parking program source outside rollback clone rewind
+promote restart follow fence stream_gap stream_fit replay health read_level commit_level walsync consistent journal parking program source outside rollback clone foreign rewind
 shmem.c stream.c facts sqlrow sqllag sqlreason sqlrollback
 engine sqlfuncs sqlcheck sqladmin
 join

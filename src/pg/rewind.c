@@ -40,6 +40,7 @@
 
 #include "compat.h"
 #include "clone.h"
+#include "foreign.h"
 #include "journal.h"
 #include "outside.h"
 #include "parking.h"
@@ -65,6 +66,8 @@ static emit_log_hook_type previous_log_hook = NULL;
 /* Of the source, when it was asked for it last. */
 static char source_history[PGQ_SOURCE_HISTORY_SIZE];
 
+static bool is_under_way(const PgqJournal *journal);
+static bool found_foreign(PgqJournal *journal, QuorumHardState *hard);
 static void startup_log_hook(ErrorData *edata);
 static void carry_out(PgqJournal *journal, const QuorumHardState *hard);
 static bool needs_no_clone(PgqJournal *journal);
@@ -98,8 +101,7 @@ pgq_rewind_boot(void)
 
 	if (!pgq_journal_read(&journal))
 		refuse_to_start("the journal of a rewind is damaged");
-	if (journal.phase == PGQ_REWIND_NONE || journal.phase == PGQ_REWIND_FAILED ||
-		journal.phase == PGQ_REWIND_HOPELESS)
+	if (!is_under_way(&journal) && !found_foreign(&journal, &hard))
 		return;
 
 	whole = journal.phase == PGQ_REWIND_REQUESTED || journal.phase == PGQ_REWIND_PLACED;
@@ -127,6 +129,26 @@ pgq_rewind_boot(void)
 		previous_log_hook = emit_log_hook;
 		emit_log_hook = startup_log_hook;
 	}
+}
+
+static bool
+is_under_way(const PgqJournal *journal)
+{
+	return journal->phase != PGQ_REWIND_NONE && journal->phase != PGQ_REWIND_FAILED &&
+		journal->phase != PGQ_REWIND_HOPELESS;
+}
+
+/* W5.  That it has lost what it acknowledged is durable first (S8). */
+static bool
+found_foreign(PgqJournal *journal, QuorumHardState *hard)
+{
+	if (!pgq_foreign_log(hard, journal))
+		return false;
+	hard->recovering = true;
+	if (!pgq_state_write(hard))
+		refuse_to_start("its state could not be written");
+	enter(journal, PGQ_REWIND_NEEDS_CLONE);
+	return true;
 }
 
 /*
@@ -213,8 +235,9 @@ replace(PgqJournal *journal, const QuorumHardState *hard)
 	}
 
 	/* a whole data directory, whose rewinds have failed before they began */
-	if (journal->fork.tli == 0 && access(PGQ_PARKED_DATA, F_OK) != 0 &&
-		source_leads(journal, true, why) && find_fork(journal, why))
+	if (journal->fork.tli == 0 && journal->source != QUORUM_NO_NODE &&
+		access(PGQ_PARKED_DATA, F_OK) != 0 && source_leads(journal, true, why) &&
+		find_fork(journal, why))
 	{
 		if (needs_no_clone(journal))
 			return;
