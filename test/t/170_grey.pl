@@ -11,17 +11,14 @@ use File::Spec;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use QuorumCluster;
+use QuorumHba;
+use QuorumPreload;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 # A library that makes the flush of WAL files hang as long as a file exists; with another one
 # there is no more room for the state than what the reserve takes.
-sub hanging_disk
-{
-	my $directory = PostgreSQL::Test::Utils::tempdir();
-	my $source = "$directory/hang.c";
-
-	PostgreSQL::Test::Utils::append_to_file($source, <<'C');
+my $hang = QuorumPreload::library('hang', <<'C');
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -69,11 +66,6 @@ int fdatasync(int fd)
 	return ((int (*)(int)) dlsym(RTLD_NEXT, "fdatasync"))(fd);
 }
 C
-	my @compile = ('gcc', '-shared', '-fPIC', '-O1', '-o', "$directory/hang.so", $source, '-ldl');
-	return system(@compile) == 0 ? "$directory/hang.so" : undef;
-}
-
-my $hang = hanging_disk();
 $ENV{LD_PRELOAD} = $hang if defined $hang;
 $ENV{HANG_WAL} = '/pgdata/';
 my $cluster = QuorumCluster->new('grey', nodes => 3, conf => 'max_connections = 10');
@@ -120,18 +112,12 @@ write_one();
 
 # ---- G2: the quorum port is open, the replication port is not ----------------------
 
-my $hba = $leader->data_dir . '/pg_hba.conf';
-my $rules = PostgreSQL::Test::Utils::slurp_file($hba);
-open my $file, '>', $hba or die "cannot write $hba: $!";
-print $file "local replication all reject\nhost replication all all reject\n$rules";
-close $file;
-$leader->reload;
+my $hba = QuorumHba->new($leader);
+$hba->refuse_streams($cluster);
 $cluster->ask($leader, 'SELECT pg_terminate_backend(pid) FROM pg_stat_replication');
 another_leads($leader, 'nobody can stream from the leader: another one leads');
 told($leader, 'the others hear it but cannot stream from it');
-open $file, '>', $hba or die "cannot write $hba: $!";
-print $file $rules;
-close $file;
+$hba->put_back;
 $leader->reload;
 write_one();
 $cluster->wait_for_followers;

@@ -10,18 +10,14 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use QuorumCluster;
+use QuorumPreload;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $answer_after = 10;    # seconds; ten leases
 
 # A library in which names, not numbers, take that long to look up, as long as a file exists.
-sub slow_resolver
-{
-	my $directory = PostgreSQL::Test::Utils::tempdir();
-	my $source = "$directory/names.c";
-
-	PostgreSQL::Test::Utils::append_to_file($source, <<"C");
+my $library = QuorumPreload::library('names', <<"C");
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -46,11 +42,6 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 			dlsym(RTLD_NEXT, "getaddrinfo"))(node, service, hints, found);
 }
 C
-	my @compile = ('gcc', '-shared', '-fPIC', '-O1', '-o', "$directory/names.so", $source, '-ldl');
-	return system(@compile) == 0 ? "$directory/names.so" : undef;
-}
-
-my $library = slow_resolver();
 plan skip_all => 'gcc could not build the slow resolver' if !defined $library;
 my $cluster;
 {
