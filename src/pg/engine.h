@@ -2,8 +2,8 @@
  * engine.h
  *	  The core inside the worker: its memory, what it is fed, what its driver calls.
  *
- * worker.c decides when something happens, engine.c carries it out, join.c makes a
- * server a member in the first place.
+ * worker.c decides when something happens, engine.c, engine_act.c and engine_publish.c carry it
+ * out, join.c makes a server a member in the first place.
  */
 #ifndef PGQ_ENGINE_H
 #define PGQ_ENGINE_H

@@ -2,8 +2,8 @@
  * follow.c
  *	  Decides which leader this node's walreceiver may follow.
  *
- * Not the connection itself (stream.c), nor who the leader is (the core): this is the
- * meeting of what the worker publishes with what the disk of this node allows.
+ * Not the connection itself (stream.c, follow_conninfo.c), nor who the leader is (the core): this
+ * is the meeting of what the worker publishes with what the disk of this node allows.
  *
  * Rules: S3 (only the accepted leader, whatever the configuration says), V4 (a newer
  * timeline's empty segment must not hide acknowledged WAL).
@@ -14,21 +14,15 @@
 
 #include "access/xlog.h"
 #include "access/xlogrecovery.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/pmsignal.h"
 
 #include "clone.h"
-#include "conninfo.h"
 #include "follow.h"
 #include "guc.h"
-#include "proof.h"
-#include "slots.h"
 #include "stream.h"
 
 #define MISSING_RETRY_US	(10 * UINT64CONST(1000000))
-
-#define OPTIONS_SIZE		2048
 
 /* Looks, a second apart at most, that find no worker before the server starts anew. */
 #define WORKER_MISSING_MAX	3
@@ -38,10 +32,6 @@ static emit_log_hook_type previous_log_hook = NULL;
 static void follow_log_hook(ErrorData *edata);
 static bool names_segment(const char *text);
 static void follow_report_missing_wal(void);
-static bool follow_find_leader(const QuorumView *view, QuorumMember *leader);
-static void follow_append_host(StringInfo text, const QuorumMember *leader);
-static char *follow_conninfo(const QuorumMember *leader);
-static void follow_append_option(StringInfo text, const char *keyword, const char *value);
 
 void
 pgq_follow_init(void)
@@ -119,7 +109,7 @@ pgq_follow_take_leader(QuorumMember *leader, QuorumTerm *term)
 	PgqStreamReport *report = &pgq_shared->stream;
 	bool		taken = true;
 
-	if (!pgq_shmem_copy_view(&view) || !follow_find_leader(&view, leader))
+	if (!pgq_shmem_copy_view(&view) || !pgq_follow_find_leader(&view, leader))
 		return false;
 
 	SpinLockAcquire(&pgq_shared->stream_mutex);
@@ -183,8 +173,8 @@ pgq_follow_report_failure(const char *err)
 	SpinLockRelease(&pgq_shared->stream_mutex);
 }
 
-static bool
-follow_find_leader(const QuorumView *view, QuorumMember *leader)
+bool
+pgq_follow_find_leader(const QuorumView *view, QuorumMember *leader)
 {
 	if (view->leader == QUORUM_NO_NODE || view->leader == view->node_id || view->closed ||
 		view->term < pg_atomic_read_u64(&pgq_shared->fence_term))
@@ -197,126 +187,6 @@ follow_find_leader(const QuorumView *view, QuorumMember *leader)
 			return leader->pg_port != 0;
 	}
 	return false;
-}
-
-static void
-follow_append_option(StringInfo text, const char *keyword, const char *value)
-{
-	appendStringInfo(text, " %s='", keyword);
-	for (; *value != '\0'; value++)
-	{
-		if (*value == '\'' || *value == '\\')
-			appendStringInfoChar(text, '\\');
-		appendStringInfoChar(text, *value);
-	}
-	appendStringInfoChar(text, '\'');
-}
-
-/*
- * The address that the quorum port of the leader is reached at is known: asking for it again
- * would make a failover wait for a resolver (H81).  The name is still what certificates and
- * password files are for; libpq wants it once for each address.
- */
-static void
-follow_append_host(StringInfo text, const QuorumMember *leader)
-{
-	char		addresses[PGQ_ADDRESSES_SIZE] = "";
-	StringInfoData names;
-	int			count = 0;
-
-	LWLockAcquire(pgq_shared->lock, LW_SHARED);
-	if (pgq_shared->view.leader == leader->id)
-	{
-		count = pgq_shared->leader_address_count;
-		strlcpy(addresses, pgq_shared->leader_addresses, sizeof(addresses));
-	}
-	LWLockRelease(pgq_shared->lock);
-
-	initStringInfo(&names);
-	appendStringInfoString(&names, leader->host);
-	for (int i = 1; i < count; i++)
-		appendStringInfo(&names, ",%s", leader->host);
-	follow_append_option(text, "host", names.data);
-	follow_append_option(text, "hostaddr", addresses);
-	pfree(names.data);
-}
-
-/*
- * The last of two equal keywords counts: first what users may change, last what they may not.
- * NULL when quorum.conninfo cannot be used.
- */
-static char *
-follow_conninfo(const QuorumMember *leader)
-{
-	StringInfoData text;
-	char		number[16];
-	char		name[NAMEDATALEN];
-	const char *options = pgq_conninfo ? pgq_conninfo : "";
-
-	if (strncmp(options, "postgres://", 11) == 0 || strncmp(options, "postgresql://", 13) == 0)
-		return NULL;
-
-	initStringInfo(&text);
-	appendStringInfoString(&text, "keepalives_idle=5 keepalives_interval=2 keepalives_count=3"
-						   " tcp_user_timeout=10000 ");
-	appendStringInfoString(&text, options);
-	follow_append_host(&text, leader);
-	snprintf(number, sizeof(number), "%u", leader->pg_port);
-	follow_append_option(&text, "port", number);
-	pgq_slot_name(pgq_shared->boot_node_id, name);
-	follow_append_option(&text, "application_name", name);
-	follow_append_option(&text, "target_session_attrs", "any");
-	return text.data;
-}
-
-/* K1: whose stream it is, is shown once more for each connection. */
-char *
-pgq_follow_stream_conninfo(const QuorumMember *leader, char **why)
-{
-	StringInfoData text;
-	char		proof[PGQ_PROOF_SIZE];
-	char		options[OPTIONS_SIZE];
-	size_t		used;
-	const char *missing = "\"quorum.conninfo\" must be a list of keywords and values";
-	char	   *conninfo = follow_conninfo(leader);
-
-	if (conninfo == NULL || !pgq_proof_make(leader->id, proof, &missing))
-	{
-		*why = pstrdup(missing);
-		return NULL;
-	}
-	pgq_conninfo_get(conninfo, "options", options, sizeof(options));
-	used = strlen(options);
-	snprintf(options + used, sizeof(options) - used, "%s%s", used > 0 ? " " : "", proof);
-	initStringInfo(&text);
-	appendStringInfoString(&text, conninfo);
-	follow_append_option(&text, "options", options);
-	pfree(conninfo);
-	return text.data;
-}
-
-/* Not a stream: what it says of the leader's slots is checked by PostgreSQL against our log. */
-char *
-pgq_follow_database_conninfo(const char *appname)
-{
-	static QuorumView view;
-	QuorumMember leader;
-	StringInfoData text;
-	char		database[NAMEDATALEN];
-	char	   *options;
-
-	if (!pgq_shmem_copy_view(&view) || !follow_find_leader(&view, &leader))
-		return NULL;
-	options = follow_conninfo(&leader);
-	if (options == NULL)
-		return NULL;
-	pgq_conninfo_get(pgq_conninfo, "dbname", database, sizeof(database));
-	initStringInfo(&text);
-	appendStringInfoString(&text, options);
-	follow_append_option(&text, "dbname", database[0] != '\0' ? database : "postgres");
-	follow_append_option(&text, "application_name", appname);
-	pfree(options);
-	return text.data;
 }
 
 /*

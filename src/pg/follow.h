@@ -19,6 +19,9 @@ extern void pgq_follow_want_worker(void);
  */
 extern bool pgq_follow_take_leader(QuorumMember *leader, QuorumTerm *term);
 
+/* The leader that the view names, if it has data and may be followed. */
+extern bool pgq_follow_find_leader(const QuorumView *view, QuorumMember *leader);
+
 /* This process has no stream yet; (0, NULL): it ends.  What was promised stays (log_end). */
 extern void pgq_follow_report_process(pid_t pid, Latch *latch);
 
