@@ -166,6 +166,7 @@ shmem_fill(PgqShared *shared)
 		pg_atomic_init_u64(&shared->incarnations[i].owner, 0);
 	pg_atomic_init_u32(&shared->unsynced, pgq_walsync_missed() ? 1 : 0);
 	pg_atomic_init_u32(&shared->local_wal_read, 0);
+	pg_atomic_init_u32(&shared->first_new_tli, 0);
 	pg_atomic_init_u32(&shared->log_damaged, 0);
 	pg_atomic_init_u32(&shared->log_damage_kept, 0);
 	pg_atomic_init_u32(&shared->restart_mode, PGQ_RESTART_NONE);

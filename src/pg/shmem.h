@@ -146,6 +146,8 @@ typedef struct PgqShared
 	/* startup process and walreceiver -> worker */
 	pg_atomic_uint32 unsynced;	/* A4: WAL was written and not synced */
 	pg_atomic_uint32 local_wal_read;	/* R5: first connect since boot has happened */
+	pg_atomic_uint32 first_new_tli; /* oldest timeline that was not here when recovery began, and of
+									 * which a stream was asked for; 0 = none.  The walreceiver's */
 	pg_atomic_uint32 log_damaged;	/* R13: recovery ended before what was acknowledged */
 	pg_atomic_uint32 log_damage_kept;	/* worker -> startup process: that is durable */
 	pg_atomic_uint32 restart_mode;	/* PgqRestartMode, read by the postmaster when it exits */

@@ -298,13 +298,14 @@ stream_send(WalReceiverConn *conn, const char *buffer, int nbytes)
 {
 	char		reply[REPLY_SIZE_MAX];
 	uint64		flush;
-	bool		durable = pgq_walsync_durable();	/* WAL of an earlier timeline counts later */
+	bool		durable;
 
 	if (!stream.active || nbytes < 1 || buffer[0] != 'r')
 	{
 		(real_functions->walrcv_send) (conn, buffer, nbytes);
 		return;
 	}
+	durable = pgq_walsync_durable();	/* WAL of an earlier timeline counts later */
 	if (nbytes < REPLY_POSITIONS_END || nbytes > REPLY_SIZE_MAX)
 		elog(FATAL, "unexpected size %d of a standby status update", nbytes);
 	memcpy(reply, buffer, nbytes);

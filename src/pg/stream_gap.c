@@ -20,13 +20,12 @@
  */
 #include "postgres.h"
 
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "access/xlogrecovery.h"
 #include "storage/ipc.h"
-#include "utils/timestamp.h"
 
 #include "shmem.h"
 #include "stream_gap.h"
@@ -34,7 +33,7 @@
 static XLogRecPtr stream_start = InvalidXLogRecPtr; /* invalid = what is before it is whole */
 static XLogRecPtr gap_from = InvalidXLogRecPtr; /* invalid = there is none */
 
-static bool read_at_boot(TimeLineID tli, XLogRecPtr lsn);
+static bool note_new(TimeLineID tli, XLogRecPtr lsn);
 
 XLogRecPtr
 pgq_stream_gap_start(const PgqHistory *history, TimeLineID tli, XLogRecPtr start)
@@ -43,13 +42,14 @@ pgq_stream_gap_start(const PgqHistory *history, TimeLineID tli, XLogRecPtr start
 
 	stream_start = start;
 	gap_from = InvalidXLogRecPtr;
-	if (replayed == InvalidXLogRecPtr || replayed >= start)
-		return start;			/* recovery has not begun, or reads the segment it asks for */
+	if (replayed == InvalidXLogRecPtr)
+		return start;			/* recovery has not begun */
 
 	for (int i = 0; i < history->count; i++)
 	{
+		/* otherwise recovery reads the segment that it asks for, or has begun a record of it */
 		if (history->parts[i].tli == tli && replayed <= history->parts[i].begin &&
-			!read_at_boot(tli, replayed))
+			note_new(tli, replayed) && replayed < start)
 			gap_from = replayed;
 	}
 	if (gap_from != InvalidXLogRecPtr)
@@ -76,15 +76,23 @@ pgq_stream_gap_check(XLogRecPtr flush)
 	proc_exit(0);
 }
 
-/* Then the record that recovery has begun may be one of that timeline. */
+/*
+ * Has recovery read the log up to lsn without this timeline?  Asked before each stream, as
+ * afterwards its file is here; what time that says proves nothing, a clock may be set back.
+ */
 static bool
-read_at_boot(TimeLineID tli, XLogRecPtr lsn)
+note_new(TimeLineID tli, XLogRecPtr lsn)
 {
 	char		path[MAXPGPATH];
 	XLogSegNo	segment;
-	struct stat st;
+	uint32		first = pg_atomic_read_u32(&pgq_shared->first_new_tli);
 
 	XLByteToSeg(lsn, segment, wal_segment_size);
 	XLogFilePath(path, tli, segment, wal_segment_size);
-	return stat(path, &st) == 0 && st.st_mtime < timestamptz_to_time_t(PgStartTime);
+	if ((first == 0 || tli < first) && access(path, F_OK) != 0)
+	{
+		first = tli;
+		pg_atomic_write_u32(&pgq_shared->first_new_tli, first);
+	}
+	return first != 0 && tli >= first;
 }

@@ -17,8 +17,6 @@ my $cluster = QuorumCluster->new('point', nodes => 5, conf => 'autovacuum = off'
 my $first = $cluster->leader;
 my ($node, @others) = $cluster->followers;
 
-sub log_since { return PostgreSQL::Test::Utils::slurp_file($_[0]->logfile, $_[1]) }
-
 # pg_ctl would wait for a consistent state.
 sub start_without_waiting
 {
@@ -41,7 +39,8 @@ $node->stop('fast');
 $cluster->kill_all($first);
 my $leader = $cluster->wait_for_leader(not => $first);
 ok(defined $cluster->ask($leader, 'INSERT INTO t VALUES (1)'), 'a leader without a commit that nobody has acknowledged');
-my ($high, $low) = PostgreSQL::Test::Utils::slurp_file($leader->data_dir . '/pg_wal/00000002.history') =~ m{^1\t([0-9A-F]+)/([0-9A-F]+)\t}m;
+my $timeline = substr $cluster->ask($leader, 'SELECT pg_walfile_name(pg_current_wal_lsn())'), 0, 8;
+my ($high, $low) = PostgreSQL::Test::Utils::slurp_file($leader->data_dir . "/pg_wal/$timeline.history") =~ m{^1\t([0-9A-F]+)/([0-9A-F]+)\t}m;
 my ($point) = `pg_controldata @{[ $node->data_dir ]}` =~ m{^Minimum recovery ending location:\s*(\S+)}m;
 is($cluster->ask($leader, "SELECT '$point'::pg_lsn > '$high/$low'::pg_lsn + 48"), 't', 'the data of who has it are of the log behind the fork');
 
@@ -56,8 +55,8 @@ start_without_waiting($node);
 $cluster->wait_for_followers($node);
 $node->{dead} = 0;
 $node->_update_pid(1);
-like(log_since($node, $offset), qr/this node needs a rewind/, 'with its log damaged there it does not follow');
-unlike(log_since($node, $offset), qr/PANIC/, '... nor dies');
+like($cluster->log_since($node, $offset), qr/this node needs a rewind/, 'with its log damaged there it does not follow');
+unlike($cluster->log_since($node, $offset), qr/PANIC/, '... nor dies');
 ok($cluster->wait_for_log($node, qr/cloned and following in term/, $offset), '... but is cloned');
 is($cluster->ask($node, 'SELECT string_agg(id::text, $$ $$) FROM t'), '1', 'it holds what the leader holds');
 
@@ -76,16 +75,16 @@ is($session->ask($in_buffers), '40', 'the leader has WAL that is in its buffers 
 $offset = $cluster->log_size($first);
 start_without_waiting($first);
 $cluster->wait_for_log($first, qr/pg_rewind: Done!/, $offset);
-$offset += $-[0] if log_since($first, $offset) =~ /pg_rewind: Done!/;
+$offset += $-[0] if $cluster->log_since($first, $offset) =~ /pg_rewind: Done!/;
 ok($cluster->wait_for_log($first, qr/started streaming WAL/, $offset), 'somebody is rewound to it');
 is($session->ask($in_buffers), '40', '... whose data are of that WAL');
-unlike(log_since($first, $offset), qr/consistent recovery state reached/, '... so it is not consistent');
+unlike($cluster->log_since($first, $offset), qr/consistent recovery state reached/, '... so it is not consistent');
 $cluster->kill_all($leader);
 my $next = $cluster->wait_for_leader(not => $leader);
 $cluster->wait_for_followers($first);
 $first->{dead} = 0;
 $first->_update_pid(1);
-my $log = log_since($first, $offset);
+my $log = $cluster->log_since($first, $offset);
 unlike($log, qr/rewound and following/, 'without that WAL it is never consistent');
 like($log, qr/cloned and following in term/, '... so it is cloned');
 

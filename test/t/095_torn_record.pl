@@ -11,7 +11,6 @@ use QuorumCluster;
 use PostgreSQL::Test::Utils;
 use Fcntl qw(SEEK_SET);
 use Test::More;
-use Time::HiRes qw(time);
 
 # A restartpoint, or a page that is written, would say that more of the log is needed.
 my $cluster = QuorumCluster->new('torn', nodes => 3, conf => qq{
@@ -23,20 +22,6 @@ max_wal_size = 2GB
 my $leader = $cluster->leader;
 my ($node) = $cluster->followers;
 my $segment = 16 * 1024 * 1024;
-
-sub log_since { return PostgreSQL::Test::Utils::slurp_file($_[0]->logfile, $_[1]) }
-
-sub process
-{
-	my ($kind) = @_;
-
-	for my $pid ($cluster->processes($node))
-	{
-		open(my $in, '<', "/proc/$pid/cmdline") or next;
-		return $pid if (<$in> // '') =~ /^postgres: .*\b$kind\b/;
-	}
-	return;
-}
 
 # ---- a torn record -----------------------------------------------------------------------
 
@@ -66,34 +51,32 @@ unlink grep { m{/[0-9A-F]{24}$} && m{([^/]+)$} && $1 gt $file } glob("$wal/*");
 my $session = $cluster->session($leader);
 my $offset = $cluster->log_size($node);
 my $postmaster = $cluster->postmaster_pid($leader);
-my $startup;
 kill 'STOP', $postmaster;    # nobody can connect to the leader, who leads all the same
 PostgreSQL::Test::Utils::system_or_bail('pg_ctl', '-W', '-s', '-D', $node->data_dir, '-l', $node->logfile, 'start');
-$cluster->wait_until('its walreceiver', sub { process('walreceiver') });
-$startup = process('startup');
+$cluster->wait_until('its walreceiver', sub { $cluster->process($node, qr/\bwalreceiver\b/) });
+my ($startup) = $cluster->process($node, qr/\bstartup\b/);
 kill 'STOP', $startup;
 kill 'CONT', $postmaster;
 $node->{dead} = 0;
 $node->_update_pid(1);
-ok(defined $cluster->ask($node, 'SELECT 1'), 'the node is consistent, and has read what it has');
-is($cluster->ask($node, "SELECT pg_last_wal_replay_lsn() < '$behind'"), 't', '... up to the torn record');
+$cluster->wait_until('a consistent state', sub { defined $cluster->ask($node, 'SELECT 1') });
+is($cluster->ask($node, "SELECT pg_last_wal_replay_lsn() < '$behind'"), 't', 'the node is consistent, and has read what is before the torn record');
 $cluster->wait_until('what comes behind it', sub {
 	return ($cluster->ask($node, "SELECT pg_last_wal_receive_lsn() > '$behind'") // '') eq 't' });
 my $name = "'quorum_' || (SELECT node_id FROM quorum.members WHERE name = '$node->{quorum_name}')";
 my $acknowledged = "SELECT count(*) FROM pg_stat_replication WHERE flush_lsn > '0/0' AND application_name = $name";
-my $until = time() + 2;
-$cluster->wait_until('an acknowledgement, for a while', sub {
+my $seen = $cluster->seen_within(2, sub {
 	$session->ask('INSERT INTO t VALUES (2)');
-	return time() > $until || $session->ask($acknowledged);
+	return $session->ask($acknowledged);
 });
 is($session->ask("SELECT count(*) FROM pg_stat_replication WHERE application_name = $name"), 1, 'it streams from behind that');
-is($session->ask($acknowledged), 0, '... and acknowledges nothing');
+is($seen, undef, '... and acknowledges nothing');
 
 # ---- recovery looks ----------------------------------------------------------------------
 
 kill 'CONT', $startup;
 $cluster->wait_for_followers($node);
-like(log_since($node, $offset), qr/incorrect resource manager data checksum/, 'recovery finds it torn');
+like($cluster->log_since($node, $offset), qr/incorrect resource manager data checksum/, 'recovery finds it torn');
 my $end = $session->ask('SELECT pg_current_wal_flush_lsn()');
 $cluster->wait_until('replay', sub { $replayed->($end) });
 is($cluster->ask($node, 'SELECT count(*) > 1 FROM t'), 't', '... and gets all of it');
