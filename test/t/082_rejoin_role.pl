@@ -4,58 +4,15 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
 use IPC::Run ();
-use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use QuorumByCommand;
 use Test::More;
-use Time::HiRes qw(time usleep);
 
-my $base = PostgreSQL::Test::Utils::tempdir();
-my $sockets = PostgreSQL::Test::Utils::tempdir_short();
-my $token = "$base/token";
-my %port = map { $_ => [ map { PostgreSQL::Test::Cluster::get_free_port() } 1, 2 ] } 1 .. 3;
-my @settings = ("--set=unix_socket_directories=$sockets", '--set=shared_buffers=16MB', '--set=min_wal_size=32MB',
-	'--set=max_wal_senders=12', '--set=quorum.lease_duration=1000', '--set=log_line_prefix=%m [%p] %u ',
-	'--set=log_connections=on');
+my @with = (@settings, '--set=min_wal_size=32MB', '--set=log_line_prefix=%m [%p] %u ', '--set=log_connections=on');
 my $serial = 0;
-
-delete @ENV{ grep { /^PG(DATA|HOST|PORT|USER|DATABASE|PASS|SERVICE|_QUORUM)/ } keys %ENV };
-$ENV{LC_ALL} = 'C';
-
-sub directory { return "$base/n$_[0]" }
-sub place { return ('-D', directory($_[0]), "--name=n$_[0]", "--address=127.0.0.1:$port{$_[0]}[1]", "--port=$port{$_[0]}[0]") }
-sub log_of { return -e directory($_[0]) . '/server.log' ? slurp_file(directory($_[0]) . '/server.log', $_[1] // 0) : '' }
-
-sub run
-{
-	my ($out, $err) = ('', '');
-	IPC::Run::run(\@_, '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(180));
-	chomp $out;
-	return ($? >> 8, $out, $err);
-}
-
-# As the superuser, through the socket; undef when there is no answer.
-sub ask
-{
-	my ($number, $sql) = @_;
-	my ($rc, $out) = run('psql', '-XAtqw', '-d', "host=$sockets port=$port{$number}[0] dbname=postgres", '-c', $sql);
-	return $rc == 0 ? $out : undef;
-}
-
-sub wait_until
-{
-	my ($what, $check) = @_;
-	my $until = time() + 90;
-
-	while (time() < $until)
-	{
-		my $result = $check->();
-		return $result if $result;
-		usleep(50_000);
-	}
-	diag("waited in vain for: $what");
-	die "waited in vain for: $what";
-}
 
 sub leader
 {
@@ -78,36 +35,10 @@ sub streams
 	});
 }
 
-sub pids
-{
-	my ($number) = @_;
-	open(my $file, '<', directory($number) . '/postmaster.pid') or return;
-	chomp(my $postmaster = <$file>);
-	my @pids = ($postmaster);
-	for my $stat (glob('/proc/[0-9]*/stat'))
-	{
-		open(my $in, '<', $stat) or next;
-		push @pids, $1 if (<$in> // '') =~ /^(\d+) \(.*\) \S $postmaster /s;
-	}
-	return @pids;
-}
-
-sub kill_node
-{
-	my ($number) = @_;
-	my @pids = pids($number);
-
-	kill 'STOP', @pids;
-	kill 'KILL', @pids;
-	# a zombie still holds the lock files in the eyes of the next postmaster
-	wait_until("the end of n$number", sub { return !grep { -d "/proc/$_" } @pids });
-	unlink directory($number) . '/postmaster.pid';
-}
-
 sub start
 {
 	my ($number) = @_;
-	my ($rc, $out, $err) = run('pg_ctl', '-w', '-t', '60', '-D', directory($number), '-l', directory($number) . '/server.log', 'start');
+	my ($rc, $out, $err) = run_it('pg_ctl', '-w', '-t', '60', '-D', directory($number), '-l', directory($number) . '/server.log', 'start');
 	is($rc, 0, "n$number starts") or diag($out, $err);
 }
 
@@ -153,26 +84,13 @@ sub is_healthy
 	return;
 }
 
-END
-{
-	my $status = $?;
-	for my $number (1 .. 3)
-	{
-		my @lines = grep { !/ connection / } split /\n/, log_of($number);
-		splice @lines, 0, @lines - 40 if @lines > 40;
-		if (!Test::More->builder->is_passing) { diag("---- n$number"); diag($_) for @lines }
-		kill_node($number);
-	}
-	$? = $status;
-}
-
 # ---- three nodes, as the manual makes them ---------------------------------------------------
 
-my ($rc, $out, $err) = run('pg_quorum', 'init', '--initdb', place(1), @settings, "--token-file=$token");
+my ($rc, $out, $err) = run_it('pg_quorum', 'init', '--initdb', place(1), @with, "--token-file=$token");
 is($rc, 0, 'init') or BAIL_OUT($out . $err . log_of(1));
 for my $number (2, 3)
 {
-	($rc, $out, $err) = run('pg_quorum', 'join', place($number), @settings, "\@$token");
+	($rc, $out, $err) = run_it('pg_quorum', 'join', place($number), @with, "\@$token");
 	is($rc, 0, "n$number joins") or BAIL_OUT($out . $err . log_of($number));
 }
 ask(leader(), 'CREATE TABLE t (id int)');

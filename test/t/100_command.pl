@@ -13,33 +13,13 @@ use IPC::Run ();
 use JSON::PP ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use QuorumByCommand;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-my $base = PostgreSQL::Test::Utils::tempdir();
-my $sockets = PostgreSQL::Test::Utils::tempdir_short();
-my $token = "$base/token";
-my %port = map { $_ => [ map { PostgreSQL::Test::Cluster::get_free_port() } 1, 2 ] } 1 .. 5;
-my @settings = ("--set=unix_socket_directories=$sockets", '--set=shared_buffers=16MB',
-	'--set=max_wal_senders=12', '--set=quorum.lease_duration=1000');
-
-delete @ENV{ grep { /^PG(DATA|HOST|PORT|USER|DATABASE|PASS|SERVICE|_QUORUM)/ } keys %ENV };
-$ENV{LC_ALL} = 'C';
-
-# Exit code, standard output and standard error of a run of the command.
-sub command
-{
-	my (@arguments) = @_;
-	my $input = ref $arguments[0] ? ${ shift @arguments } : '';
-	my ($out, $err) = ('', '');
-
-	IPC::Run::run([ 'pg_quorum', @arguments ], '<', \$input, '>', \$out, '2>', \$err,
-		IPC::Run::timeout(180));
-	return ($? >> 8, $out, $err);
-}
-
-sub directory { return "$base/n$_[0]"; }
-sub place { return ('-D', directory($_[0]), "--name=n$_[0]", "--address=127.0.0.1:$port{$_[0]}[1]", "--port=$port{$_[0]}[0]"); }
+# Exit code, standard output and standard error of a run of the command; a reference first is what
+# it reads.
+sub command { return run_it((ref $_[0] ? shift : ()), 'pg_quorum', @_); }
 
 sub refused
 {
@@ -82,53 +62,6 @@ sub interrupted_join
 }
 
 sub member { my ($status, $name) = @_; return (grep { $_->{name} eq $name } @{ $status->{members} })[0]; }
-
-sub log_of { return -e directory($_[0]) . '/server.log' ? slurp_file(directory($_[0]) . '/server.log') : ''; }
-
-sub postmaster
-{
-	my ($number) = @_;
-	open(my $file, '<', directory($number) . '/postmaster.pid') or return undef;
-	my $pid = <$file>;
-	chomp $pid;
-	return $pid;
-}
-
-# The postmaster and its children, dead and gone.
-sub kill_node
-{
-	my ($number) = @_;
-	my $postmaster = postmaster($number) // return;
-	my @pids = ($postmaster);
-
-	for my $stat (glob('/proc/[0-9]*/stat'))
-	{
-		open(my $file, '<', $stat) or next;
-		push @pids, $1 if (<$file> // '') =~ /^(\d+) \(.*\) \S $postmaster /s;
-	}
-	kill 'KILL', @pids;
-	my $until = time() + 30;
-	usleep(20_000) while time() < $until && grep { -d "/proc/$_" && slurp_file("/proc/$_/stat") !~ /\) Z / } @pids;
-
-	# nobody may have reaped the dead, and then lock files of theirs count
-	unlink directory($number) . '/postmaster.pid', "$sockets/.s.PGSQL.$port{$number}[0].lock";
-}
-
-END
-{
-	my $status = $?;
-	if (!Test::More->builder->is_passing)
-	{
-		for my $number (1 .. 4)
-		{
-			my @lines = split /\n/, log_of($number);
-			splice @lines, 0, @lines - 40 if @lines > 40;
-			diag("---- n$number"), diag($_) for @lines;
-		}
-	}
-	kill_node($_) for 1 .. 4;
-	$? = $status;
-}
 
 # ---- options ---------------------------------------------------------------------
 
@@ -206,7 +139,7 @@ chomp $uri;
 is($uri, "postgresql://quorum_replicator\@127.0.0.1:$port{1}[0],127.0.0.1:$port{2}[0],127.0.0.1:$port{3}[0]"
 	. '/postgres?target_session_attrs=read-write&connect_timeout=3', 'the string for applications');
 $ENV{PGPASSFILE} = directory(2) . '/pg_quorum.pgpass';
-my ($leads) = IPC::Run::run([ 'psql', '-XAtq', '-d', $uri, '-c', 'SELECT quorum.is_leader()' ], '>', \$out);
+IPC::Run::run([ 'psql', '-XAtq', '-d', $uri, '-c', 'SELECT quorum.is_leader()' ], '>', \$out);
 is($out, "t\n", 'leads to the leader');
 
 refused('switchover to nobody', 1, qr/no member "n9"/, 'switchover', '-D', directory(2), '--to=n9');

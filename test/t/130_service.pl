@@ -83,12 +83,7 @@ sub depose_with_own_wal
 	my @senders = split /\n/, $cluster->ask($old, 'SELECT pid FROM pg_stat_replication');
 
 	$serial++;
-	kill 'STOP', @senders;
-	my $writer = $cluster->session($old);
-	$writer->send("INSERT INTO t SELECT -$serial, repeat('x', 100) FROM generate_series(1, 2000)");
-	$cluster->wait_until('WAL that only the old leader has', sub {
-		return $cluster->ask($old, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
-	});
+	my @writers = $cluster->write_alone($old, "INSERT INTO t SELECT -$serial, repeat('x', 100) FROM generate_series(1, 2000)");
 	$cluster->freeze($old);
 	$cluster->wait_for_leader(not => $old);
 	# Of what it has not sent nothing may leave it now.

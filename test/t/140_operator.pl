@@ -13,7 +13,6 @@ use QuorumCluster;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
 
 my $cluster = QuorumCluster->new('operator', nodes => 3);
 my ($leader, @others);
@@ -47,18 +46,9 @@ sub wait_until_lost
 sub stay_seated
 {
 	my ($leases, @nodes) = @_;
-	my $until = time() + $leases * $cluster->lease / 1000;
-
-	while (time() < $until)
-	{
-		for my $node (@nodes)
-		{
-			my $role = column($node, 'role');
-			return 0 if $role ne '' && $role ne 'follower';
-		}
-		usleep(50_000);
-	}
-	return 1;
+	return !$cluster->seen_within($leases * $cluster->lease / 1000, sub {
+		return grep { $_ ne '' && $_ ne 'follower' } map { column($_, 'role') } @nodes;
+	});
 }
 
 sub events
@@ -138,8 +128,8 @@ ok(defined $cluster->ask($leader, 'SELECT quorum.resume()'), 'the leader resumes
 is(column($leader, 'paused_until'), '', '... at once');
 my $until = ask($leader, "SELECT extract(epoch FROM quorum.pause('6 s'))");
 $cluster->kill_all($leader);
-is(ref $cluster->wait_for_leader(not => $leader, limit => 30), ref $leader, 'at its end somebody takes over by itself');
-my $new = $cluster->leader;
+my $new = $cluster->wait_for_leader(not => $leader, limit => 30);
+pass('at its end somebody takes over by itself');
 cmp_ok(ask($new, "SELECT extract(epoch FROM max(at)) FROM quorum.history WHERE event = 'candidate'"), '>=', $until,
 	'... not before');
 is(events($new, 'resumed'), events($new, 'paused'), '... and every pause has its end in the history');
@@ -256,7 +246,7 @@ is(column($left, 'leader'), '', 'no majority, no leader');
 refused($left, "SELECT quorum.force('yes')", 22023,
 	'Known here: "' . name($left) . '" has WAL to [0-9A-F/]+ on timeline \d+ \(this node\); .*heard \d+ s ago.*held WAL to', 'a force without the name');
 $term = column($left, 'term');
-my $confirmed = $cluster->wait_until('force', sub {
+$cluster->wait_until('force', sub {
 	my $done = defined $cluster->ask($left, "SELECT quorum.force('" . name($left) . "')", timeout => 60);
 	diag($cluster->{last_error}) unless $done;
 	return $done || $cluster->{last_error} !~ /lease/;
