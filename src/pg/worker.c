@@ -113,11 +113,21 @@ idle(long milliseconds)
 
 /*
  * R1: a failed write may have left a state that is in the cache and not on the disk.  What was
- * read is written anew before anything is promised by it.
+ * read is written anew before anything is promised by it.  The fence may have been raised for a
+ * term that could not be written, and it never comes down: such a node could follow nobody
+ * below it, so that term counts as promised, to nobody.
  */
 static void
-settle_state(const QuorumHardState *hard)
+settle_state(QuorumHardState *hard)
 {
+	uint64		fence = pg_atomic_read_u64(&pgq_shared->fence_term);
+
+	if (fence > hard->term)
+	{
+		hard->term = (QuorumTerm) fence;
+		hard->vote = QUORUM_NO_NODE;
+		pgq_shared->state_in_doubt = true;
+	}
 	if (!pgq_shared->state_in_doubt)
 		return;
 	pgq_engine_notice("the state of this node could not be written");
