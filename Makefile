@@ -35,6 +35,8 @@ REGRESS = $(sort $(patsubst sql/%.sql,%,$(wildcard sql/*.sql)))
 
 BIN_VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" control/pg_quorum.control)
 PG_CPPFLAGS = -Isrc/core -Isrc/net -Isrc/pg -DPGQ_VERSION='"$(BIN_VERSION)"'
+# Calls within the library go straight there: some of them are made for every statement.
+SHLIB_LINK += -Wl,-Bsymbolic-functions
 ifeq ($(WERROR),1)
 PG_CFLAGS = -Wall -Wextra -Werror
 # the server's own headers are not ours to judge

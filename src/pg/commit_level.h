@@ -11,7 +11,7 @@
 extern void pgq_commit_level_init(void);
 
 /* Commits of this session do not wait for the quorum, only for it to be near. */
-extern bool pgq_commit_level_is_async(void);
+extern bool pgq_commit_level_is_async(void) pg_attribute_hot;
 
 /* How far the quorum must be before an asynchronous commit that ends at lsn is acknowledged. */
 extern XLogRecPtr pgq_commit_level_floor(XLogRecPtr lsn);

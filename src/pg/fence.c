@@ -70,19 +70,19 @@ static CommitFence commit_fence;
 static TimeoutId watch_timeout = MAX_TIMEOUTS;
 static ProcessUtility_hook_type previous_utility = NULL;
 
-static void on_xact_event(XactEvent event, void *arg);
+static void on_xact_event(XactEvent event, void *arg) pg_attribute_hot;
 static void on_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 					   ProcessUtilityContext context, ParamListInfo params,
 					   QueryEnvironment *query_env, DestReceiver *dest,
-					   QueryCompletion *completion);
-static void before_commit(void);
-static void after_commit(XLogRecPtr lsn);
-static void commit_over(void);
-static void arm(void);
+					   QueryCompletion *completion) pg_attribute_hot;
+static void before_commit(void) pg_attribute_hot;
+static void after_commit(XLogRecPtr lsn) pg_attribute_hot;
+static void commit_over(void) pg_attribute_hot;
+static void arm(void) pg_attribute_hot;
 static void refuse_commit(bool prepared);
 static void set_level(int level);
-static void shield(void);
-static void held_signals(sigset_t *held);
+static void shield(void) pg_attribute_hot;
+static void held_signals(sigset_t *held) pg_attribute_hot;
 static void watch_commit(void);
 static void say_unknown(void);
 static bool terminate_pending(void);

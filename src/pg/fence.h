@@ -17,7 +17,7 @@ extern void pgq_fence_init(void);
  * Gate open, lease valid and postmaster alive?  Always true on a server that is no
  * member; says nothing about a server in recovery.  Exported: make bench times it.
  */
-extern PGDLLEXPORT bool pgq_fence_may_serve(void);
+extern PGDLLEXPORT bool pgq_fence_may_serve(void) pg_attribute_hot;
 
 /* Why pgq_fence_may_serve is false, as a sentence for errdetail. */
 extern const char *pgq_fence_reason(void);
@@ -26,13 +26,13 @@ extern const char *pgq_fence_reason(void);
 extern void pgq_fence_reads_init(void);
 
 /* ERROR unless this server may answer a read now; a standby may always. */
-extern void pgq_fence_check_read(void);
+extern void pgq_fence_check_read(void) pg_attribute_hot;
 
 /* fence_reads.c: likewise, and wait until it is as sure as quorum.read_consistency wants. */
 extern void pgq_fence_confirm_read(void);
 
 /* fence_reads.c: before a commit, ERROR when a function call of the client was not confirmed. */
-extern void pgq_fence_confirm_calls(void);
-extern void pgq_fence_forget_calls(void);
+extern void pgq_fence_confirm_calls(void) pg_attribute_hot;
+extern void pgq_fence_forget_calls(void) pg_attribute_hot;
 
 #endif							/* PGQ_FENCE_H */

@@ -35,11 +35,11 @@ static object_access_hook_type previous_access = NULL;
 static bool called = false;		/* by the client itself, in this transaction */
 static int	depth = 0;			/* queries of functions run inside that of the client */
 
-static void on_executor_run(PGQ_EXECUTOR_RUN_PARAMS);
+static void on_executor_run(PGQ_EXECUTOR_RUN_PARAMS) pg_attribute_hot;
 static void on_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id,
-							 void *arg);
-static bool is_client(void);
-static void check_query(PlannedStmt *pstmt);
+							 void *arg) pg_attribute_hot;
+static bool is_client(void) pg_attribute_hot;
+static void check_query(PlannedStmt *pstmt) pg_attribute_hot;
 static void confirm_query(PlannedStmt *pstmt);
 static void refuse(const char *what);
 static bool shows_only_status(PlannedStmt *pstmt);

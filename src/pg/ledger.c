@@ -39,9 +39,9 @@ typedef struct RuleCopy
 
 static RuleCopy copy;
 
-static void refresh_copy(void);
-static XLogRecPtr held_by(int i);
-static bool walsender_flush(int i, pid_t owner, XLogRecPtr *flush);
+static void refresh_copy(void) pg_attribute_hot;
+static XLogRecPtr held_by(int i) pg_attribute_hot;
+static bool walsender_flush(int i, pid_t owner, XLogRecPtr *flush) pg_attribute_hot;
 
 /* ---- in the worker: the rule ---------------------------------------------------- */
 

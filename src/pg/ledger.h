@@ -14,6 +14,6 @@ extern void pgq_ledger_publish(const QuorumSyncRule *rule);
  * V2: how many members of the rule hold the WAL up to lsn, as told by the one
  * walsender that owns the member's slot?  True when the rule is satisfied.
  */
-extern bool pgq_ledger_satisfied(XLogRecPtr lsn);
+extern bool pgq_ledger_satisfied(XLogRecPtr lsn) pg_attribute_hot;
 
 #endif							/* PGQ_LEDGER_H */

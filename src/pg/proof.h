@@ -25,6 +25,6 @@ extern void pgq_proof_publish_secrets(const PgqSecrets *secrets);
 extern bool pgq_proof_make(QuorumNodeId leader, char *option, const char **why);
 
 /* Has the walsender with this pid proved to be that of the member?  hint: any place, kept. */
-extern bool pgq_proof_is_owner(QuorumNodeId id, pid_t pid, int *hint);
+extern bool pgq_proof_is_owner(QuorumNodeId id, pid_t pid, int *hint) pg_attribute_hot;
 
 #endif							/* PGQ_PROOF_H */

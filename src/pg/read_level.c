@@ -69,8 +69,8 @@ pgq_read_level_is_local(void)
 bool
 pgq_read_level_waits(void)
 {
-	return pgq_is_member() && (read_consistency == READ_QUORUM ||
-							   (read_consistency == READ_COMMITTED && RecoveryInProgress()));
+	return (read_consistency == READ_QUORUM ||
+			(read_consistency == READ_COMMITTED && RecoveryInProgress())) && pgq_is_member();
 }
 
 static void

@@ -11,10 +11,10 @@
 extern void pgq_read_level_init(void);
 
 /* This session takes what is here, whoever leads. */
-extern bool pgq_read_level_is_local(void);
+extern bool pgq_read_level_is_local(void) pg_attribute_hot;
 
 /* The read waits for more than the lease. */
-extern bool pgq_read_level_waits(void);
+extern bool pgq_read_level_waits(void) pg_attribute_hot;
 
 /*
  * After the last row: wait until what was read is confirmed as the session asked for;
