@@ -65,4 +65,19 @@ $cluster->start($leader);
 $cluster->wait_for_followers;
 is($cluster->ask($leader, 'SELECT max(id) FROM t'), $kept, 'the old leader follows and has the same');
 
+# ---- gate and lease are asked for as ever ---------------------------------------------------
+
+my $fenced = $cluster->session($next);
+$fenced->ask('SET quorum.commit = async');
+$fenced->ask('BEGIN');
+ok(defined $fenced->ask("INSERT INTO t VALUES (-1, '')"), 'an asynchronous transaction has written');
+my $worker = $cluster->ask($next, 'SELECT worker_pid FROM quorum.status');
+kill 'STOP', $worker;
+my $third = $cluster->wait_for_leader(not => $next);
+is($fenced->ask('COMMIT'), undef, '... and does not commit without a lease');
+like($fenced->error, qr/does not lead its cluster: commit refused/, '... which it is told');
+is($cluster->ask($third, 'SELECT count(*) FROM t WHERE id = -1'), '0', 'whoever leads next has nothing of it');
+kill 'CONT', $worker;
+$cluster->wait_for_followers;
+
 done_testing();
