@@ -2,7 +2,8 @@
 #
 # With wal_sync_method = open_datasync or open_sync what makes a write durable is how its file was
 # opened.  PostgreSQL's walreceiver keeps the file that it has open when that setting or fsync
-# changes, and calls flushed what was only written.
+# changes, and calls flushed what was only written.  What was written while fsync was off is synced
+# before it is acknowledged, also when no stream has seen that it was off (A4).
 
 use strict;
 use warnings;
@@ -78,8 +79,26 @@ my $offset = $cluster->log_size($node);
 $node->stop('fast');
 $cluster->start($node);
 $cluster->wait_for_followers;
-like(PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset),
+like($cluster->log_since($node, $offset),
 	qr/what was written and not synced is on the disk now.*started streaming WAL/s,
 	'what was written before a clean stop is synced before the node says that it has it');
+
+# ---- fsync is off for a while, and nobody streams --------------------------------------------
+
+my @others = ((grep { $_ != $node && $_ != $leader } $cluster->nodes), $leader);
+$_->stop('fast') for @others;
+set_and_reload('fsync', 'off');
+$cluster->wait_until('its worker knows', sub {
+	return ($cluster->ask($node, 'SELECT reason FROM quorum.members WHERE is_self') // '') =~ /fsync or full_page_writes is off/ });
+my $size = $cluster->log_size($node);
+set_and_reload('fsync', 'on');
+
+# Another one shall lead.
+$cluster->freeze($node);
+$cluster->start($_) for @others;
+$leader = $cluster->wait_for_leader(not => $node);
+$cluster->thaw($node);
+ok($cluster->wait_for_log($node, qr/what was written and not synced is on the disk now/, $size), 'fsync is on again: it syncs what it wrote without');
+$cluster->wait_for_followers;
 
 done_testing();
