@@ -32,7 +32,7 @@ fi
 # A report of the runtime, or of a server with assertions.  What UBSan says of PostgreSQL's own
 # files is not ours.
 finding='AddressSanitizer|((^|[^/])src/(bin|core|net|pg|witness)|/server)/[^ ]*: runtime error:'
-finding="$finding|TRAP: |detected write past chunk end|problem in (alloc set|Generation|slab)"
+finding="$finding|TRAP: |detected write past chunk end|problem in (alloc set|Generation|slab)|(reference|refcount|memory|file) leak:"
 
 # ---- a copy of the installation: PostgreSQL finds its files beside its programs ----------------
 
