@@ -46,7 +46,7 @@ for my $fault ('kill_postmaster', 'kill_all')
 	my $new = $cluster->wait_for_leader(not => $leader, limit => 30);
 	ok($new, "$fault: another node leads");
 	my $how = $fault eq 'kill_all' ? 'both ports refuse' : 'resigned';
-	like(slurp_file($new->logfile, $size{$new}),
+	like($cluster->log_since($new, $size{$new}),
 		qr/leader $leader->{quorum_name} \(\d+\) of term \d+ lost: $how/,
 		"$fault: no lease was waited for, $how");
 

@@ -42,7 +42,7 @@ cmp_ok((time() - $frozen_at) * 1000, '>=', $cluster->lease * 0.85,
 	'nobody leads before the lease of the frozen leader is over');
 ok(defined $cluster->ask($new, 'INSERT INTO t VALUES (2)'), 'the new leader accepts writes');
 my ($third) = grep { $_ != $old && $_ != $new } $cluster->nodes;
-like(slurp_file($third->logfile, $size{$third}),
+like($cluster->log_since($third, $size{$third}),
 	qr/leaving the stream of node \d+ in term 1: a newer term has been promised/,
 	'who votes acknowledges nothing more to the old leader');
 

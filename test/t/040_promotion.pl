@@ -45,7 +45,7 @@ for my $how ('pg_promote()', 'pg_ctl promote')
 	$cluster->wait_for_log($follower, qr/entering standby mode/, $size);
 	$cluster->wait_for_followers;
 	pass("$how: the follower is a standby again and follows");
-	my $log = slurp_file($follower->logfile, $size);
+	my $log = $cluster->log_since($follower, $size);
 	like($log, qr/promotion to timeline \d+ stopped: this node was not elected/,
 		"$how: it is stopped when PostgreSQL has chosen a timeline");
 	unlike($log, qr/archive recovery complete/, "$how: but did not take it");

@@ -82,7 +82,7 @@ for my $round (1 .. 4)
 	like($answer // $caller->error . $cluster->{last_error}, qr/^n\d$/, "switchover $round: it says who shall lead");
 	is($new->{quorum_name}, $round % 2 ? $target->{quorum_name} : $answer, "switchover $round: that one leads");
 	$cluster->wait_for_followers;
-	my ($log, $log_of_successor) = map { slurp_file($_->logfile, $size{ $_->{quorum_name} }) } $leader, $new;
+	my ($log, $log_of_successor) = map { $cluster->log_since($_, $size{ $_->{quorum_name} }) } $leader, $new;
 	unlike($log, qr/rewind/, "switchover $round: the old leader follows without a rewind");
 	like($log, qr/handed over.*voted for \Q$new->{quorum_name}\E.*restarting in place/s,
 		"switchover $round: ... after it has voted for its successor");
@@ -126,7 +126,7 @@ my $size = $cluster->log_size($leader);
 is($session->ask("SELECT quorum.switchover('$target->{quorum_name}', '1s')", 20), undef,
 	'a switchover waits for its checkpoint no longer than it may take');
 like($session->error, qr/the checkpoint before the switchover is not done yet/, '... and says that the checkpoint is not done');
-unlike(slurp_file($leader->logfile, $size), qr/handing term|gate closed/, '... the gate has stayed open');
+unlike($cluster->log_since($leader, $size), qr/handing term|gate closed/, '... the gate has stayed open');
 kill 'CONT', $checkpointer;
 
 # A caller that is slow: the hand-over does not wait for it, the end of its session does.
@@ -142,8 +142,8 @@ kill 'STOP', $caller;
 kill 'CONT', $receiver;
 $cluster->wait_for_log($leader, qr/restarting in place/, $size);
 kill 'CONT', $caller;
-my $log = slurp_file($leader->logfile, $size);
-cmp_ok(stayed($log, slurp_file($target->logfile, $size_of_target)), '>=', 190,
+my $log = $cluster->log_since($leader, $size);
+cmp_ok(stayed($log, $cluster->log_since($target, $size_of_target)), '>=', 190,
 	'the server stays up for a moment when its answer has not been taken');
 $cluster->wait_for_leader(not => $leader, limit => 20);
 is(lead($target), $target->{quorum_name}, '... the target leads all the same');
