@@ -31,7 +31,7 @@ my %processes = (         # how a process of the server calls itself
 
 # weight, name
 my @own_menu = (
-	[ 6, 'kill_postmaster' ], [ 4, 'kill_all' ], [ 5, 'kill_process' ], [ 6, 'stop_process' ], [ 5, 'freeze_node' ],
+	[ 6, 'kill_postmaster' ], [ 4, 'kill_all' ], [ 5, 'kill_process' ], [ 6, 'stop_process' ], [ 5, 'freeze_node' ], [ 3, 'freeze_worker' ],
 	[ 6, 'cut_node' ], [ 4, 'cut_one_way' ], [ 4, 'cut_pair' ], [ 3, 'cut_data_port' ], [ 3, 'cut_quorum_port' ],
 	[ 4, 'lose_packets' ], [ 6, 'slow_network' ], [ 2, 'stop_planned' ], [ 2, 'crash_cluster' ],
 );
@@ -39,7 +39,7 @@ my @large_menu = ([ 3, 'cut_ring' ], [ 5, 'cut_halves' ]);    # what less than f
 
 # At a pace: these are drawn so many times as often, most of them hit the leader, and what
 # comes next waits until somebody else serves, or this one had its chance.
-my %often = (kill_postmaster => 3, kill_all => 4, kill_process => 2, freeze_node => 2, cut_node => 2, stop_planned => 3, crash_cluster => 2,
+my %often = (kill_postmaster => 3, kill_all => 4, kill_process => 2, freeze_node => 2, freeze_worker => 2, cut_node => 2, stop_planned => 3, crash_cluster => 2,
 	diverge => 3, interrupt_rewind => 2, power_cut => 3);
 my $chance = 4;           # seconds
 
@@ -305,6 +305,18 @@ sub freeze_node
 	$self->{cluster}->signal_all($node, 'STOP');
 	$self->later($seconds, "thaw $node->{name}", sub { kill 'CONT', $self->{cluster}->pids($node) });
 	return sprintf 'freeze %s for %.1f s', $node->{name}, $seconds;
+}
+
+# Nobody tells the leader's backends that its term is over: they have to see it themselves.
+sub freeze_worker
+{
+	my ($self) = @_;
+	my $node = $self->{leader}->() // return;
+	my $pid = $self->process($node, 'worker') // return;
+	my $seconds = $self->between(1.5, 3) * $lease;
+	kill 'STOP', $pid;
+	$self->later($seconds, "thaw the worker of $node->{name}", sub { kill 'CONT', $pid });
+	return sprintf 'freeze the worker of %s, which leads, for %.1f s', $node->{name}, $seconds;
 }
 
 # ---- the network ------------------------------------------------------------------------------
