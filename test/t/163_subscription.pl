@@ -41,7 +41,7 @@ pass('what the quorum holds is confirmed to the publisher');
 
 # ---- the followers receive nothing, their workers go on -----------------------------------------
 
-my $applying = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'logical replication worker' AND wait_event = 'SyncRep'};
+my $applying = q{SELECT pid FROM pg_stat_activity WHERE backend_type ~ '^logical replication (apply )?worker$' AND wait_event = 'SyncRep'};
 my @receivers = map { $cluster->ask($_, 'SELECT pid FROM pg_stat_wal_receiver') } $cluster->followers;
 kill 'STOP', @receivers;
 $publisher->safe_psql('postgres', 'INSERT INTO t VALUES (2)');
