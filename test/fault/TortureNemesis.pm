@@ -188,12 +188,12 @@ sub alive
 {
 	my ($self, $node) = @_;
 	my $pid = $self->{cluster}->postmaster_pid($node);
-	return defined $pid && kill(0, $pid) ? $pid : undef;
+	return defined $pid && (readlink("/proc/$pid/cwd") // '') eq $node->{dir} ? $pid : undef;
 }
 
 # As a service manager does: whatever runs is ended, then the server starts.  A server that was
-# killed between making its lock and writing it refuses every start; its message asks the
-# operator to remove the empty file.
+# killed between making its lock and writing it refuses every start, and so does one whose lock
+# names a process that is somebody else's by now; the message asks the operator to remove the file.
 sub revive
 {
 	my ($self, $node) = @_;
@@ -201,7 +201,8 @@ sub revive
 	return if $self->alive($node) || $self->{replacing}{ $node->{name} };
 	$self->{cluster}->signal_all($node, 'KILL');
 	my $lock = "$node->{dir}/postmaster.pid";
-	unlink $lock if -f $lock && -z _;
+	my $pid = $self->{cluster}->postmaster_pid($node);
+	unlink $lock if -f $lock && (-z _ || $pid && kill 0, $pid);
 	QuorumNodes::run_server($node, $self->{cluster}->bin('postgres'), '-D', $node->{dir});
 }
 

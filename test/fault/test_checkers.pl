@@ -11,6 +11,7 @@ use Test::More;
 use TortureCheck;
 use TortureFiles;
 use TortureLog;
+use TortureNemesis;
 use TorturePower;
 use TortureRegister;
 
@@ -348,5 +349,18 @@ open(my $half, '>>:raw', (glob("$host->{undo}/*-*"))[0]) or die "half: $!\n";
 print $half pack('q4', 1, 0, 3, 99) . 'not all of it';
 close $half;
 is_deeply([ TorturePower::undo($host), text_of("$state/half") ], [ 3, 0, 'xyz' ], 'power cut: half an entry was followed by no write');
+
+# ---- who is alive ----------------------------------------------------------------------------
+
+# Numbers of processes come again: one that a killed server had may be somebody else's.
+my $server = { dir => "$dir/server" };
+my $nemesis = bless { cluster => bless {}, 'QuorumNodes' }, 'TortureNemesis';
+mkdir $server->{dir} or die "$server->{dir}: $!\n";
+$wal{host} = $server->{dir};
+put('host', 'postmaster.pid', "$$\n");
+is($nemesis->alive($server), undef, 'a lock that names a process of somebody else: the server is dead');
+chdir $server->{dir} or die "chdir: $!\n";
+is($nemesis->alive($server), $$, 'one that names its own: it is alive');
+chdir '/';
 
 done_testing();
