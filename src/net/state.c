@@ -37,6 +37,7 @@
 #define STATE_RESERVE	STATE_DIR "/reserve"
 
 #define STATE_MAGIC		"pgquorum"
+#define STATE_OUTDATED	"previous"	/* instead of it */
 #define STATE_VERSION	1
 #define STATE_BYTES_MAX (QUORUM_ENCODED_MAX + MAXPGPATH + 256)
 #define RESERVE_BYTES	(64 * 1024) /* room for a new generation and its entry in the directory */
@@ -76,6 +77,7 @@ static bool identify(int dirfd, const char *path, FileIdentity *identity);
 static uint64 machine_hash(void);
 static size_t seal_envelope(uint8 *bytes, const Binding *binding, const QuorumHardState *hard);
 static bool write_temp(const QuorumHardState *hard, bool reserve);
+static void mark_previous(void);
 static void keep_reserve(void);
 static bool write_file(const QuorumHardState *hard, int fd);
 static bool ensure_directory(void);
@@ -176,8 +178,25 @@ pgq_state_write(const QuorumHardState *hard)
 	}
 	if (!sync_directory(STATE_DIR))
 		return false;
+	mark_previous();
 	keep_reserve();
 	return true;
+}
+
+/*
+ * It is bound to the instance as the newest one is, and may lack the last vote: whoever moves it
+ * back must not make a voter of it.  It has no other name by now.
+ */
+static void
+mark_previous(void)
+{
+	int			fd = pgq_host_open(STATE_PREVIOUS, O_WRONLY);
+
+	if (fd < 0)
+		return;
+	if (pwrite(fd, STATE_OUTDATED, strlen(STATE_OUTDATED), 0) < 0)
+		pgq_say("could not write file \"%s\": %m", STATE_PREVIOUS);
+	close(fd);
 }
 
 /*

@@ -60,4 +60,13 @@ $cluster->start($next);
 $cluster->wait_for_leader;
 is($cluster->ask($cluster->leader, 'SELECT count(*) FROM t'), '2', 'with the other member there is a leader, and every row');
 
+# ---- the generation before ---------------------------------------------------------------
+
+# It may lack the last vote, and lies in its own directory.
+($second) = $cluster->followers;
+$second->stop('fast');
+rename $second->data_dir . '/pg_quorum/state.prev', $second->data_dir . '/pg_quorum/state' or die "rename: $!";
+$cluster->start($second);
+is($cluster->ask($second, 'SELECT membership FROM quorum.status'), 'state unreadable', 'the generation before is no state');
+
 done_testing();
