@@ -3,7 +3,8 @@
 #
 # Only one node ever writes a timeline, so equal positions of it hold equal bytes wherever
 # they are, also what a rewind has left behind.  How far the WAL of a node is valid says
-# pg_waldump: behind that there is what a recycled segment held before.
+# pg_waldump: behind that there is what a recycled segment held before.  That may also lie
+# behind a switch to the next segment: nobody reads what fills this one, or waits for it.
 package TortureFiles;
 
 use strict;
@@ -62,11 +63,11 @@ sub check_histories
 	return $compared;
 }
 
-# ends: { node => { timeline => position up to which its WAL is valid } }.
-# Returns how many bytes were compared.
+# ends: { node => { timeline => position up to which its WAL is valid } }; switches: { timeline =>
+# [ ends of the records that switch to the next segment ] }.  Returns how many bytes were compared.
 sub check_wal
 {
-	my ($wal, $ends, $find) = @_;
+	my ($wal, $ends, $switches, $find) = @_;
 	my (%holders, $compared);
 
 	$compared = 0;
@@ -77,7 +78,8 @@ sub check_wal
 	for my $name (sort keys %holders)
 	{
 		my ($tli, $start) = place($name);
-		my %length = map { $_ => length_within($ends->{$_}{$tli}, $start) } @{ $holders{$name} };
+		my ($switch) = grep { $_ > $start && $_ <= $start + $segment_size } @{ $switches->{$tli} // [] };
+		my %length = map { $_ => length_within($ends->{$_}{$tli}, $start, $switch) } @{ $holders{$name} };
 		my ($most, @others) = sort { $length{$b} <=> $length{$a} || $a cmp $b } grep { $length{$_} > 0 } @{ $holders{$name} };
 		next if !@others;
 		my $whole = content("$wal->{$most}/$name", $length{$most});
@@ -95,8 +97,9 @@ sub check_wal
 
 sub length_within
 {
-	my ($end, $start) = @_;
+	my ($end, $start, $switch) = @_;
 	return 0 if !defined $end || $end <= $start;
+	$end = $switch if defined $switch && $switch < $end;
 	return $end - $start > $segment_size ? $segment_size : $end - $start;
 }
 
@@ -112,6 +115,13 @@ sub pieces
 		$next{$tli} = $start + $segment_size;
 	}
 	return \%from;
+}
+
+# Where records end that switch to the next segment: such a record is a header and nothing else.
+sub switches
+{
+	my ($text) = @_;
+	return map { position($_) + 24 } $text =~ m{^rmgr: XLOG .*, lsn: ([0-9A-F]+/[0-9A-F]+), .*desc: SWITCH\b}mg;
 }
 
 # Up to where WAL is valid, by what pg_waldump says in the end: where no record begins, or else

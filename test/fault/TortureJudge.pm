@@ -183,7 +183,7 @@ sub compare_files
 {
 	my ($cluster, $check, $leader, $end) = @_;
 	my %wal = map { $_->{name} => "$_->{dir}/pg_wal" } $cluster->nodes;
-	my %ends;
+	my (%ends, %switches);
 
 	for my $node ($cluster->nodes)
 	{
@@ -192,15 +192,16 @@ sub compare_files
 		my $pieces = TortureFiles::pieces($wal{ $node->{name} });
 		for my $tli (keys %$pieces)
 		{
-			($status, $text) = QuorumNodes::run($cluster->bin('pg_waldump'), '-q', '-p', $wal{ $node->{name} }, '-t', $tli, '-s',
+			($status, $text) = QuorumNodes::run($cluster->bin('pg_waldump'), '-r', 'XLOG', '-p', $wal{ $node->{name} }, '-t', $tli, '-s',
 				TortureFiles::lsn($pieces->{$tli}));
 			$ends{ $node->{name} }{$tli} = TortureFiles::end_of_wal($text);
+			push @{ $switches{$tli} }, TortureFiles::switches($text);
 		}
 		my ($newest) = sort { $b <=> $a } keys %$pieces;
 		$check->find('WAL ends too early', "$node->{name} at " . TortureFiles::lsn($ends{ $node->{name} }{$newest}) . ', all had it up to ' . TortureFiles::lsn($end))
 		  if $ends{ $node->{name} }{$newest} < $end;
 	}
-	$check->{wal_compared} = TortureFiles::check_wal(\%wal, \%ends, $check->finder);
+	$check->{wal_compared} = TortureFiles::check_wal(\%wal, \%ends, \%switches, $check->finder);
 	$check->{histories_compared} = TortureFiles::check_histories(\%wal, $check->finder);
 	return;
 }

@@ -259,11 +259,12 @@ sub put
 	return;
 }
 
+my %switches;
 sub of_wal
 {
 	my (%ends) = @_;
 	my @found;
-	my $compared = TortureFiles::check_wal(\%wal, \%ends, sub { push @found, "@_" });
+	my $compared = TortureFiles::check_wal(\%wal, \%ends, \%switches, sub { push @found, "@_" });
 	return wantarray ? (join('; ', @found), $compared) : join '; ', @found;
 }
 
@@ -283,6 +284,11 @@ like(of_wal(%ends), qr{WAL differs .* at 1/A0003E8}, 'WAL differs: in the middle
 put('n3', $segment, $bytes);
 is_deeply([ of_wal(n2 => $ends{n2}, n3 => { 2 => $start + 3 * 16 * 1024 * 1024 }) ], [ '', 2000 ], 'nothing wrong: the end is in a later segment');
 is_deeply([ of_wal(n1 => $ends{n1}) ], [ '', 0 ], 'nothing wrong: nobody else has it');
+%switches = (2 => [ TortureFiles::switches('rmgr: XLOG        len (rec/tot):     24/    24, tx:          0, lsn: 1/A0003D0, prev 1/A000350, desc: SWITCH ') ]);
+is_deeply([ of_wal(%ends) ], [ '', 1000 ], 'nothing wrong: the difference is behind a switch to the next segment');
+%switches = (2 => [ $start + 1001, $start - 1 ]);
+like(of_wal(%ends), qr{WAL differs .* at 1/A0003E8}, 'WAL differs: in the record that switches');
+%switches = ();
 
 is_deeply(TortureFiles::pieces($wal{n3}), { 2 => $start, 3 => $start }, 'WAL: one piece for each timeline');
 put('n3', '000000020000000100000005', '');
