@@ -10,7 +10,7 @@
 #   mutants                         protections taken out of a copy: does a test notice?  ONLY="name …" SUITES=fast JOBS=n ALL=1 LOGS=dir
 #   tidy                            layout, who may include whom, sizes
 #   torture                         MINUTES of every fault at once, SEED, NODES, WITNESS=1, PACE=1: nothing acknowledged may be missing
-#   bench                           cost beside plain PostgreSQL, 20 minutes: CLIENTS="1 8 16" PAIRS=n SECONDS=n of a turn
+#   bench                           cost beside plain PostgreSQL, 20 minutes: CLIENTS="1 8 16" PAIRS=n SECONDS=n of a turn, TMPDIR=where
 #   calm                            MINUTES of pgbench without any fault: nobody else may lead; LEASE in milliseconds
 #   rejoin-kills                    kill -9 while nodes come back: ROUNDS=n rewinds, CLONES=n clones, SEED=n
 #
